@@ -1,0 +1,1 @@
+"""Boot an image and prove its measurements."""

@@ -1,0 +1,146 @@
+"""The door: finds the command, runs it, and turns every outcome into a message and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+import click
+
+from podvm_builder import __version__
+from podvm_builder.errors import Exit, InputErrors, PodvmError
+
+# name: (module below podvm_builder.cli, help line). The module holds a click command called `command`;
+# it is imported only when it is run, and the help lines stand here so that `--help` imports none.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init", "Write a first profile."),
+    "list": ("list_", "List targets, distributions, TEEs, clouds or firmware."),
+    "validate": ("validate", "Check profiles and say every problem with its place."),
+    "plan": ("plan", "Show what a target or profile resolves to, and why."),
+    "render": ("render", "Write the mkosi recipe of a plan, or check a written one."),
+    "build": ("build", "Build the image, measure it, and export reference values."),
+    "boot": ("boot", "Boot a built image and compare the TPM with the prediction."),
+    "measure": ("measure", "Predict launch digests, MRTD and PCRs."),
+    "refvalues": ("refvalues", "Export reference values to a verifier."),
+    "doctor": ("doctor", "Say what this machine lacks, and how to get it."),
+    "tools": ("tools", "Make, show or remove the private tools tree."),
+    "schema": ("schema", "Print the JSON Schema of a document."),
+    "explain": ("explain", "Explain an error code."),
+    "completion": ("completion", "Print a shell's completion script."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are run, not when they are listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the workflow."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module and return its ``command``."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"podvm_builder.cli.{COMMANDS[cmd_name][0]}")
+        command = module.command
+        assert isinstance(command, click.Command)  # noqa: S101 - an assertion about our own table
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest near names for a command that does not exist."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"; did you mean `{near[0]}`?" if near else ""
+            raise click.UsageError(f"no such command `{args[0]}`{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="podvm-build")
+def cli() -> None:
+    """Build confidential PodVM images and predict what hardware will measure.
+
+    stdout is data, stderr is talk. Exit codes: 0 done, 1 a finding or mismatch, 2 bad input, 3 the
+    environment lacks something, 4 an external build failed, 5 a remote refused, 70 our bug, 130 interrupted.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(args: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        result = cli.main(args=args, prog_name="podvm-build", standalone_mode=False)
+        sys.stdout.flush()
+    except PodvmError as error:
+        return _report(error)
+    except click.exceptions.Abort:
+        return _interrupted()
+    except KeyboardInterrupt:
+        return _interrupted()
+    except click.ClickException as error:
+        return _usage(error)
+    except BrokenPipeError:
+        # the reader of our output has gone: nothing more to say, and nothing for Python to flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(Exit.OK)
+    except Exception:  # noqa: BLE001 - the one place: whatever gets here is our bug
+        return _bug()
+    return result if isinstance(result, int) else int(Exit.OK)
+
+
+def _report(error: PodvmError) -> int:
+    from podvm_builder.report.errors import render_error
+
+    errors = error.errors if isinstance(error, InputErrors) else (error,)
+    for one in errors:
+        click.echo(render_error(one), err=True)
+    if len(errors) > 1:
+        click.echo(f"found {len(errors)} errors", err=True)
+    return int(error.exit_code)
+
+
+def _usage(error: click.ClickException) -> int:
+    from podvm_builder.report.errors import render_error
+
+    context = getattr(error, "ctx", None)
+    hint = f"`{context.command_path} --help` lists the options" if context is not None else None
+    message = error.format_message().rstrip(".")
+    click.echo(
+        render_error(PodvmError(message[:1].lower() + message[1:], code="PVB100", hint=hint)), err=True
+    )
+    return int(Exit.INPUT)
+
+
+def _interrupted() -> int:
+    click.echo("interrupted; the last complete output is as it was", err=True)
+    return int(Exit.INTERRUPTED)
+
+
+def _bug() -> int:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="podvm-build-", suffix=".trace", delete=False, encoding="utf-8"
+    ) as file:
+        traceback.print_exc(file=file)
+    last = traceback.format_exc().strip().splitlines()[-1]
+    click.echo(f"error[PVB900]: internal error: {last}\nhint: please report it with {file.name}", err=True)
+    return int(Exit.BUG)

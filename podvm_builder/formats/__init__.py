@@ -1,0 +1,1 @@
+"""Bytes to values and back, one format a file; untrusted input gives a value or a FormatError."""

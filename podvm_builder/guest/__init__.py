@@ -1,0 +1,1 @@
+"""What goes into the image besides packages: contract, units, selftest components."""

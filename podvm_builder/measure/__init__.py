@@ -1,0 +1,1 @@
+"""Artefacts and platform become log and regions, and these become registers."""

@@ -1,0 +1,1 @@
+"""The values that flow through the program; no logic beyond their own."""

@@ -1,0 +1,64 @@
+"""What a build made: the content of ``manifest.json``, schema ``podvm-manifest/1``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from podvm_builder.model.plan import EvidencePlan, Ids, PlatformPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """One file of the output folder."""
+
+    size: int
+    """Bytes."""
+    sha256: str
+    """Hex."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageRecord:
+    """One package of the image."""
+
+    name: str
+    version: str
+    arch: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentRecord:
+    """One guest component and where it stands in the image."""
+
+    name: str
+    path: str
+    sha256: str
+    """Hex."""
+    source: str
+    """``selftest`` or the path it was given by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageManifest:
+    """Inputs, digests and identities of one built image: all that measuring and booting it need to know."""
+
+    target: str
+    profile: str
+    ids: Ids
+    flags: tuple[str, ...]
+    """``selftest``, ``debug``: what a verifier must know."""
+    root_hash: str
+    """dm-verity root hash, hex."""
+    root_format: str
+    phases: bool
+    platform: PlatformPlan
+    evidence: EvidencePlan
+    source_date_epoch: int
+    tools: Mapping[str, str]
+    """``spec``: id of the tools tree's specification; ``packages``: digest of what was installed in it;
+    ``mkosi``, ``systemd``: versions; ``host`` instead where the host's tools were used."""
+    files: Mapping[str, FileRecord]
+    """``image.raw``, ``image.efi`` … by name."""
+    packages: tuple[PackageRecord, ...]
+    components: tuple[ComponentRecord, ...]

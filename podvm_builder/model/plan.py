@@ -1,0 +1,143 @@
+"""The plan: everything that decides an image and its measurements, resolved, frozen and explained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from podvm_builder.model.axes import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where one value, or one edit of a list, came from."""
+
+    layer: str
+    """``default``, ``distro debian-13``, ``tee snp``, ``cloud aws``, ``variant debug``, ``feature gpu``,
+    ``profile acme`` or ``--set``."""
+    place: str
+    """File and line, e.g. ``catalog/clouds/aws.yaml:12`` or ``acme.yaml:9``; ``command line`` for ``--set``."""
+    what: str
+    """``= value``, ``+ item`` or ``- item``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistroPlan:
+    """What mkosi is told of the distribution."""
+
+    name: str
+    """mkosi's name: ``debian``."""
+    release: str
+    """mkosi's release: ``trixie``."""
+    repositories: tuple[str, ...]
+    os_id: str
+    """``ID`` of os-release."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelPlan:
+    """The kernel, its modules and its command line."""
+
+    package: str
+    cmdline: tuple[str, ...]
+    """Words of the command line, without the root hash, which the build appends."""
+    modules: tuple[str, ...]
+    """Modules or folders of the root file system, as mkosi's regular expressions over module paths."""
+    initrd_modules: tuple[str, ...]
+    """The same for the initrd: what finds and verifies the root."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePlan:
+    """The shape of the disk."""
+
+    root_format: str
+    """``erofs`` or ``squashfs``."""
+    hostname: str
+    source_date_epoch: int
+    """Seconds since 1970 UTC that every timestamp in the image is clamped to."""
+    remove: tuple[str, ...]
+    """Paths removed from the root file system, shell globs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformPlan:
+    """The machine whose measurements are predicted; nothing here changes the image."""
+
+    vmm: str
+    """``qemu``, ``ec2``, ``gce`` or ``hyperv``."""
+    firmware: str
+    """A name in the catalogue's firmware table, or a path; empty where the owner of the cloud provides it."""
+    boot: tuple[str, ...]
+    """Boot paths to predict for: ``direct``, ``disk``."""
+    vcpus: tuple[int, ...]
+    cpus: tuple[str, ...]
+    """CPU model names as QEMU spells them."""
+    guest_features: tuple[int, ...]
+    """SEV_FEATURES values to predict for."""
+    secure_boot: str
+    """``absent``, ``off`` or ``on``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasurePlan:
+    """Choices about what is measured in the guest."""
+
+    phases: bool
+    """Whether systemd's boot phase units extend PCR 11."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidencePlan:
+    """What the target's evidence says, from the catalogue's row of this TEE on this cloud."""
+
+    kind: str
+    """The verifier's evidence type: ``snp``, ``tdx``, ``az-snp-vtpm``, ``az-tdx-vtpm``, ``tpm``, ``none``."""
+    promised: tuple[str, ...]
+    """Registers that the image's owner can promise."""
+    identifies: bool
+    """Whether checking the promised registers ties evidence to this image."""
+    by: tuple[str, ...]
+    """The registers that tie it."""
+    reason: str
+    source: str
+    """Where this is known from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ids:
+    """The three identities, hex SHA-256 over canonical JSON (RFC 8785), and that of the whole plan."""
+
+    rootfs: str
+    image: str
+    plan: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One image and the machines it is for; equal plans give equal recipes, byte for byte."""
+
+    target: Target
+    profile: str
+    """Name of the profile, or the target's text where there is no file."""
+    builder: str
+    """``mkosi``."""
+    level: str
+    """``planned`` < ``rendered`` < ``validated`` < ``built`` < ``booted``."""
+    distro: DistroPlan
+    packages: tuple[str, ...]
+    """Sorted, the kernel included."""
+    kernel: KernelPlan
+    image: ImagePlan
+    units: Mapping[str, str]
+    """systemd units whose preset differs from `disable`: name to ``enable`` or ``mask``."""
+    components: str
+    """``selftest``, ``none``, or the path of a folder of components."""
+    measure: MeasurePlan
+    platform: PlatformPlan
+    evidence: EvidencePlan
+    tools: str
+    """Identity of the tools tree's specification, hex SHA-256."""
+    ids: Ids
+    origins: Mapping[str, tuple[Origin, ...]] = field(compare=False, repr=False)
+    """Per dotted key, the layers that gave it its value, in order."""

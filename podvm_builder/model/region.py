@@ -1,0 +1,25 @@
+"""One region of guest memory that a launch digest covers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A run of pages added at launch, in launch order.
+
+    A launch digest is the fold over the regions' pages; pages are listed only when asked for.
+    """
+
+    source: str
+    """Where the bytes come from: ``firmware``, ``metadata: CPUID``, ``kernel hashes``, ``VMSA 0`` …"""
+    gpa: int
+    """Guest physical address of the first byte; a multiple of 4096."""
+    length: int
+    """Length in bytes; a multiple of 4096."""
+    page_type: str
+    """The TEE's own term: SNP ``normal``, ``zero``, ``secrets``, ``cpuid``, ``vmsa``, ``unmeasured``;
+    TDX ``add``, ``add+extend``, ``aug``."""
+    digest: bytes | None
+    """SHA-384 of the region's bytes where they are measured, else None."""

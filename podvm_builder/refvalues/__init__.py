@@ -1,0 +1,1 @@
+"""Measurements become what each verifier reads."""

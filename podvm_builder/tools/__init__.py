@@ -1,0 +1,1 @@
+"""The outside world: processes, files, and the tools tree."""
