@@ -92,3 +92,6 @@ class MeasurementSet:
     measurements: tuple[Measurement, ...]
     flags: tuple[str, ...] = ()
     """What a verifier must know: ``selftest``, ``debug``, ``unverified-components``."""
+    evidence: str = ""
+    """The verifier's evidence type (:class:`podvm_builder.model.plan.EvidencePlan`): ``snp``, ``tdx``,
+    ``az-snp-vtpm``, ``az-tdx-vtpm``, ``tpm`` or ``none``; empty where the measurements are of a bare file."""
