@@ -1,0 +1,24 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Path:
+    """Folder of vectors made by other projects; they are read in place and never copied."""
+    folder = PROJECT.parent / "shared" / "vectors"
+    if not folder.is_dir():
+        pytest.skip(f"no folder of public vectors at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def own_vectors() -> Path:
+    """Folder of the vectors that were made for this project and live in it."""
+    return Path(__file__).parent / "vectors"
