@@ -1,0 +1,134 @@
+"""``podvm-build refvalues``: export reference values to a verifier, and show what an exported file holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from podvm_builder.cli.common import format_option, print_json
+from podvm_builder.errors import InputError
+from podvm_builder.refvalues import EXPORTERS, NEWEST, SUPPORTED, ExportOptions
+from podvm_builder.refvalues.trustee import RULES
+
+if TYPE_CHECKING:
+    from podvm_builder.model.refvalue import ReferenceValues
+
+_DEFAULTS = ExportOptions()
+_LIMIT = (64 << 20) + 1
+"""Bytes read at most: one more than any document may have, so that its parser sees that it is too large."""
+
+
+@click.group()
+def command() -> None:
+    """Export reference values to a verifier."""
+
+
+@command.command()
+@click.argument("measurements", type=click.Path(path_type=Path))
+@click.option("--to", "to", type=click.Choice(list(EXPORTERS)), required=True, help="Form of the output.")
+@click.option(
+    "--trustee",
+    default=NEWEST,
+    show_default=True,
+    metavar="VERSION",
+    help=f"Trustee's version, {SUPPORTED[0]} to {SUPPORTED[-1]}.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")
+@click.option(
+    "--evidence",
+    metavar="KIND",
+    help=f"What the machine sends to Trustee ({', '.join(RULES)}), where the measurements do not say.",
+)
+@click.option("--allow-unbound-image", is_flag=True, help="Export values that any image passes with.")
+@click.option(
+    "--expires",
+    metavar="TIME",
+    default=_DEFAULTS.expiration,
+    show_default=True,
+    help="Expiration of stored records, UTC. No Trustee from 0.16 on acts on it.",
+)
+@click.option("--name", default=_DEFAULTS.name, show_default=True, help="Name of the ConfigMap.")
+@click.option("--namespace", default=_DEFAULTS.namespace, show_default=True, help="Namespace of the ConfigMap.")
+def export(
+    *,
+    measurements: Path,
+    to: str,
+    trustee: str,
+    output: Path | None,
+    evidence: str | None,
+    allow_unbound_image: bool,
+    expires: str,
+    name: str,
+    namespace: str,
+) -> None:
+    """Export a measurements.json (- for stdin) in the form that Trustee reads.
+
+    Only registers with a value that the measurements justify are exported, and only where they identify the
+    image. What is left out, and what a policy with these values does not catch, is said on stderr.
+    """
+    from podvm_builder.formats.documents import parse_measurements
+    from podvm_builder.refvalues import export as encode
+    from podvm_builder.refvalues import reference_values
+
+    options = ExportOptions(expiration=expires, name=name, namespace=namespace)
+    values = reference_values(
+        parse_measurements(_read(measurements)),
+        trustee=trustee,
+        evidence=evidence,
+        allow_unbound=allow_unbound_image,
+    )
+    document = encode(values, to, options)
+    if output is None:
+        click.echo(document.decode("utf-8"), nl=False)
+    else:
+        from podvm_builder.tools.files import write_atomic
+
+        write_atomic(output, document)
+    for line in summary(values):
+        click.echo(line, err=True)
+    if output is not None:
+        click.echo(f"wrote {output}", err=True)
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@format_option
+def show(file: Path, output_format: str) -> None:
+    """Show the values that an exported file (- for stdin) registers, as Trustee reads them."""
+    from podvm_builder.refvalues.readers import read_any
+
+    form, values = read_any(_read(file))
+    if output_format == "json":
+        print_json({"form": form, "values": values})
+        return
+    click.echo(f"form: {form}")
+    for name, value in values.items():
+        items = value if isinstance(value, list) else [value]
+        kind = f"any of {len(items)}" if isinstance(value, list) else "exactly"
+        click.echo(f"{name}: {kind}")
+        for item in items:
+            click.echo(f"  {item}")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with click.open_file(path, "rb") as file:
+            return bytes(file.read(_LIMIT))
+    except OSError as error:
+        hint = f"`{path / 'measurements.json'}` is the file that a build writes" if path.is_dir() else None
+        raise InputError(f"cannot read `{path}`: {error.strerror}", code="PVB608", hint=hint) from error
+
+
+def summary(values: ReferenceValues) -> list[str]:
+    """Return what a user must know of exported values, a line each."""
+    lines = [
+        f"{one.name}: {len(one.value) if isinstance(one.value, tuple) else 1} value(s) from {one.register}"
+        for one in values.values
+    ]
+    lines += [f"not exported: {omission.name}: {omission.reason}" for omission in values.omitted]
+    by = ", ".join(values.identified_by)
+    lines.append(f"identifies the image: {f'yes (by {by})' if by else 'no'}")
+    lines += [f"caution: {caution}" for caution in values.cautions]
+    return lines

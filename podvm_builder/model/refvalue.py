@@ -1,0 +1,43 @@
+"""What a verifier is told to accept: named values in the JSON types that its policy compares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+JsonValue = str | tuple[str, ...]
+"""A text where the policy tests equality, a tuple (a JSON array) where it tests membership."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceValue:
+    """One name with what it may be."""
+
+    name: str
+    """As the verifier's policy asks for it, e.g. ``snp_launch_measurement``."""
+    value: JsonValue
+    register: str
+    """The register that it was taken from, e.g. ``snp.launch_digest``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Omission:
+    """Something that the policy reads, or that the measurements hold, and that is not exported."""
+
+    name: str
+    """As the verifier's policy asks for it."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceValues:
+    """All that can be registered for one target, and what must be known before it is."""
+
+    target: str
+    evidence: str
+    """The verifier's evidence type: ``snp``, ``tdx``, ``az-snp-vtpm`` …"""
+    values: tuple[ReferenceValue, ...]
+    omitted: tuple[Omission, ...]
+    identified_by: tuple[str, ...]
+    """Exported registers whose value only this image gives; empty where any image passes."""
+    cautions: tuple[str, ...]
+    """What a policy with these values does not catch, one sentence each."""
