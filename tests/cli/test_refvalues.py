@@ -1,0 +1,98 @@
+"""`refvalues export` and `refvalues show` from files to files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from podvm_builder.cli.app import run
+from podvm_builder.formats.documents import measurements_to_json
+from podvm_builder.model.measurement import MeasurementSet
+from podvm_builder.refvalues import EXPORTERS, export, reference_values
+from tests.support.measurement_sets import FIRMWARE, measurement_set, predicted, snp_set, tdx_set
+
+
+def write(folder: Path, measurements: MeasurementSet) -> str:
+    file = folder / "measurements.json"
+    file.write_text(json.dumps(measurements_to_json(measurements)), encoding="utf-8")
+    return str(file)
+
+
+@pytest.mark.parametrize("form", EXPORTERS)
+def test_stdout_is_the_document_and_stderr_the_talk(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["refvalues", "export", write(tmp_path, snp_set(flags=("selftest",))), "--to", form]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.encode() == export(reference_values(snp_set()), form)
+    assert "snp_launch_measurement: 2 value(s) from snp.launch_digest\n" in captured.err
+    assert "identifies the image: yes (by snp.launch_digest)\n" in captured.err
+    assert "caution: the image holds the selftest programs" in captured.err
+    assert "not exported: snp_bootloader: " in captured.err
+
+
+def test_a_file_is_written_whole_and_can_be_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "values.yaml"
+    source = write(tmp_path, tdx_set())
+    assert run(["refvalues", "export", source, "--to", "operator-configmap", "-o", str(output)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"wrote {output}" in captured.err
+
+    assert run(["refvalues", "show", str(output), "--format", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["form"] == "operator-configmap"
+    assert shown["values"]["mr_td"] == ["01" * 48]
+    assert run(["refvalues", "show", str(output)]) == 0
+    assert f"rtmr_1: any of 1\n  {'02' * 48}\n" in capsys.readouterr().out
+
+
+def test_an_image_that_the_values_do_not_identify_needs_leave(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unbound = measurement_set("snp", predicted("snp.launch_digest", b"\x0c" * 48, FIRMWARE), reason="firmware only")
+    arguments = ["refvalues", "export", write(tmp_path, unbound), "--to", "rvps-sample"]
+    assert run(arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "error[PVB602]" in captured.err
+    assert run([*arguments, "--allow-unbound-image"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"snp_launch_measurement": ["0c" * 48]}
+    assert "identifies the image: no" in captured.err
+    assert "caution: any image passes" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--trustee", "0.12"], "PVB603"),
+        (["--evidence", "se"], "PVB604"),
+        (["--expires", "tomorrow"], "PVB605"),
+        (["--name", "A B"], "PVB605"),
+        (["--to", "corim"], "PVB100"),
+    ],
+)
+def test_bad_options_exit_2(
+    arguments: list[str], code: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["refvalues", "export", write(tmp_path, snp_set()), "--to", "rvps-sample", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"error[{code}]" in captured.err
+
+
+def test_a_folder_or_a_missing_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["refvalues", "export", str(tmp_path), "--to", "rvps-sample"]) == 2
+    assert str(tmp_path / "measurements.json") in capsys.readouterr().err
+    assert run(["refvalues", "show", str(tmp_path / "absent")]) == 2
+    assert "error[PVB608]" in capsys.readouterr().err
+
+
+def test_a_file_that_holds_no_measurements_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "measurements.json"
+    file.write_text("{}", encoding="utf-8")
+    assert run(["refvalues", "export", str(file), "--to", "rvps-sample"]) == 2
+    assert "error[PVB202]" in capsys.readouterr().err
