@@ -1,0 +1,56 @@
+# `make image` and `make test` need nothing set up beforehand; `make help` lists the rest.
+TARGET ?= debian-13/snp/libvirt
+OUT ?= out
+COMPONENTS ?= selftest
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+PODVM_BUILD := $(BIN)/podvm-build
+# the output folder of a target, as Target.folder in podvm_builder/model/axes.py
+FOLDER := $(OUT)/$(subst _,-,$(subst +,-,$(subst :,-,$(subst /,-,$(TARGET)))))
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help image test check e2e bench golden docs clean setup setup-dev
+
+help: ## List the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F '|' '{printf "%-8s %s\n", $$1, $$2}'
+
+image: setup ## Build TARGET, boot it, and print its measurements and where the reference values are
+	$(PODVM_BUILD) build $(TARGET) -o $(OUT) --components $(COMPONENTS)
+	$(PODVM_BUILD) boot $(FOLDER)
+	@echo
+	$(PODVM_BUILD) measure image $(FOLDER)
+	@echo
+	@echo "reference values: $(FOLDER)/reference-values"
+
+test: setup-dev ## Run the tests, an image build and a boot among them (PYTEST_ARGS passes through)
+	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+check: setup-dev ## Lint, types, layers, and whether what is generated is up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/generate.py --check
+
+e2e: setup-dev ## Build and boot the wider matrix
+	$(BIN)/python -m pytest -m e2e $(PYTEST_ARGS)
+
+bench: setup-dev ## Print the benchmarks
+	@set -e; for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench; done
+
+golden: setup-dev ## Write the golden files anew; say in the commit why they changed
+	GOLDEN_UPDATE=1 $(BIN)/python -m pytest -q tests/golden
+
+docs: setup-dev ## Write anew what is generated: docs, schema, support matrix, reference recipes
+	$(BIN)/python scripts/generate.py
+
+clean: ## Remove outputs and caches of the project's folder; the tools tree stays (podvm-build tools remove)
+	rm -rf out dist build .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+setup:
+	@scripts/setup run
+
+setup-dev:
+	@scripts/setup dev
