@@ -1,0 +1,212 @@
+"""The catalogue's entries: what is known of each distribution, TEE, cloud, firmware and so on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from podvm_builder.catalog.settings import Edit
+from podvm_builder.model.axes import Target
+
+LEVELS = ("planned", "rendered", "validated", "built", "booted")
+"""How far a target is supported, lowest first; each but the first is backed by a test."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """A processor architecture."""
+
+    name: str
+    """As ``uname -m`` spells it."""
+    title: str
+    mkosi: str
+    """As mkosi's ``Architecture=`` spells it."""
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distro:
+    """A distribution release."""
+
+    name: str
+    title: str
+    builder: str
+    """``mkosi``."""
+    distribution: str
+    """mkosi's ``Distribution=``."""
+    release: str
+    """mkosi's ``Release=``."""
+    repositories: tuple[str, ...]
+    os_id: str
+    edits: tuple[Edit, ...]
+    architectures: Mapping[str, tuple[Edit, ...]]
+    """Architecture to the edits that it adds, the kernel's package among them."""
+    place: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tee:
+    """A trusted execution environment, or ``none``."""
+
+    name: str
+    title: str
+    architectures: tuple[str, ...]
+    reason: str | None
+    """Why it is not supported; None where it is."""
+    nearest: str | None
+    """The TEE to take instead of one that is not supported."""
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    """What a row of evidence holds for; None stands for any."""
+
+    boot: str | None = None
+    """This boot path is among those predicted for."""
+    kernel_hashes: bool | None = None
+    """The firmware is known to (or not known to) check the hashes of a kernel that QEMU hands it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a TEE's evidence on a cloud says of an image."""
+
+    when: When
+    kind: str
+    promised: tuple[str, ...]
+    by: tuple[str, ...]
+    """Registers that identify the image together; empty if none do."""
+    reason: str
+    source: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudTee:
+    """A TEE on a cloud."""
+
+    reason: str | None
+    """Why it does not exist there; None where it does."""
+    evidence: tuple[Evidence, ...]
+    """The first row whose condition holds applies."""
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """A cloud, or a hypervisor of one's own."""
+
+    name: str
+    title: str
+    architectures: tuple[str, ...]
+    boots: tuple[str, ...]
+    """Boot paths that it offers: ``disk``, ``direct``."""
+    edits: tuple[Edit, ...]
+    tees: Mapping[str, CloudTee]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A variant of the image, or a feature: a fragment with a name."""
+
+    name: str
+    title: str
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownFirmware:
+    """One build of a firmware, recognised by its digest."""
+
+    sha256: str
+    version: str
+    snp: bool
+    """Whether it has SEV metadata for SNP."""
+    tdx: bool
+    """Whether it has TDX metadata."""
+    kernel_hashes: bool
+    """Whether its SEV metadata reserves a page for kernel hashes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firmware:
+    """A firmware by name: the package that it comes from and what is known of its builds."""
+
+    name: str
+    title: str
+    package: str
+    suite: str
+    """``tools``: the tools tree has it; otherwise the Debian suite whose package is fetched, e.g. ``sid``."""
+    path: str
+    """Where it stands, absolute, in the tools tree or the package."""
+    snp: bool
+    tdx: bool
+    kernel_hashes: bool
+    secure_boot: str
+    """``absent``, ``off`` or ``on``, as its built-in variables have it."""
+    known: Mapping[str, KnownFirmware]
+    """By SHA-256, hex."""
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """The specification of the tools tree: the programs that every build runs in."""
+
+    distribution: str
+    suite: str
+    packages: tuple[str, ...]
+    """Sorted."""
+
+    @property
+    def id(self) -> str:
+        """Return the identity of the specification: hex SHA-256 over its canonical JSON (RFC 8785)."""
+        import rfc8785
+
+        spec = {
+            "schema": "podvm-tools/1",
+            "distribution": self.distribution,
+            "suite": self.suite,
+            "packages": list(self.packages),
+        }
+        return hashlib.sha256(rfc8785.dumps(spec)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """A level that targets have, and the test that proves it."""
+
+    level: str
+    targets: tuple[str, ...]
+    """Patterns over the text of a target, with ``*``."""
+    test: str
+
+    def covers(self, target: Target) -> bool:
+        """Return whether the proof is about this target."""
+        return any(fnmatchcase(str(target), pattern) for pattern in self.targets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """All that is known, by name, in the order that lists show."""
+
+    architectures: Mapping[str, Architecture]
+    distros: Mapping[str, Distro]
+    tees: Mapping[str, Tee]
+    clouds: Mapping[str, Cloud]
+    variants: Mapping[str, Variant]
+    features: Mapping[str, Variant]
+    firmware: Mapping[str, Firmware]
+    tools: Tools
+    proofs: tuple[Proof, ...]
+    defaults: tuple[Edit, ...]
+    phase_units: tuple[str, ...]
+    """Units that extend PCRs with boot phases; masked unless ``measure.phases`` is true."""
+
+    def level(self, target: Target) -> str:
+        """Return the highest level that a test proves for a target."""
+        proved = [proof.level for proof in self.proofs if proof.covers(target)]
+        return max(proved, key=LEVELS.index, default=LEVELS[0])

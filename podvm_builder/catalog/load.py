@@ -1,0 +1,208 @@
+"""Reads the catalogue: package data in, typed and frozen values out, once a process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from podvm_builder.catalog.entries import (
+    LEVELS,
+    Architecture,
+    Catalogue,
+    Cloud,
+    CloudTee,
+    Distro,
+    Evidence,
+    Firmware,
+    KnownFirmware,
+    Proof,
+    Tee,
+    Tools,
+    Variant,
+    When,
+)
+from podvm_builder.catalog.rows import Row
+from podvm_builder.catalog.yaml_source import MapNode, read_yaml
+
+ROOT = "podvm_builder.catalog"
+
+
+@cache
+def catalogue() -> Catalogue:
+    """Return the catalogue that comes with the program."""
+    return load(files(ROOT))
+
+
+def load(root: Traversable) -> Catalogue:
+    """Read a catalogue from a folder.
+
+    Raises:
+        ValueError: a file is not what it should be; its name, line and the mistake are in the message.
+    """
+    defaults = _file(root / "defaults.yaml", "defaults.yaml").only("settings", "phase_units")
+    return Catalogue(
+        architectures={row.text("name"): _architecture(row) for row in _folder(root, "architectures")},
+        distros={row.text("name"): _distro(row) for row in _folder(root, "distros")},
+        tees=_ordered({row.text("name"): _tee(row) for row in _folder(root, "tees")}),
+        clouds={row.text("name"): _cloud(row) for row in _folder(root, "clouds")},
+        variants={row.text("name"): _variant(row) for row in _folder(root, "variants")},
+        features={row.text("name"): _variant(row) for row in _folder(root, "features")},
+        firmware={name: _firmware(name, row) for name, row in _file(root / "firmware.yaml", "firmware.yaml").rows()},
+        tools=_tools(_file(root / "tools.yaml", "tools.yaml")),
+        proofs=tuple(map(_proof, _file(root / "levels.yaml", "levels.yaml").row_list("proofs"))),
+        defaults=defaults.row("settings").edits(lists_may_be_set=True),
+        phase_units=defaults.texts("phase_units"),
+    )
+
+
+def _ordered(tees: dict[str, Tee]) -> Mapping[str, Tee]:
+    # supported ones first, `none` before all: the order in which lists show them
+    return dict(sorted(tees.items(), key=lambda item: (item[1].reason is not None, item[0] != "none", item[0])))
+
+
+def _folder(root: Traversable, name: str) -> list[Row]:
+    folder = root / name
+    if not folder.is_dir():
+        return []
+    found = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+    rows = [_file(file, f"{name}/{file.name}") for file in found]
+    for file, row in zip(found, rows, strict=True):
+        if file.name != f"{row.text('name')}.yaml":
+            raise row.wrong(f"the entry is named `{row.text('name')}`")
+    return rows
+
+
+def _file(file: Traversable, name: str) -> Row:
+    document = read_yaml(file.read_text(encoding="utf-8"), file=f"catalog/{name}", trusted=True)
+    if document.errors:
+        raise ValueError(f"catalog/{name}: {document.errors[0].message}")
+    if not isinstance(document.root, MapNode):
+        raise ValueError(f"catalog/{name}: must be a mapping")
+    return Row(document, document.root)
+
+
+def _architecture(row: Row) -> Architecture:
+    row.only("name", "title", "mkosi", "settings")
+    return Architecture(
+        name=row.text("name"), title=row.text("title"), mkosi=row.text("mkosi"), edits=row.row("settings").edits()
+    )
+
+
+def _distro(row: Row) -> Distro:
+    row.only("name", "title", "builder", "mkosi", "os_id", "settings", "architectures")
+    mkosi = row.row("mkosi").only("distribution", "release", "repositories")
+    return Distro(
+        name=row.text("name"),
+        title=row.text("title"),
+        builder=row.text("builder"),
+        distribution=mkosi.text("distribution"),
+        release=mkosi.text("release"),
+        repositories=mkosi.texts("repositories"),
+        os_id=row.text("os_id"),
+        edits=row.row("settings").edits(),
+        architectures={name: arch.edits() for name, arch in row.row("architectures").rows()},
+        place=row.place,
+    )
+
+
+def _tee(row: Row) -> Tee:
+    row.only("name", "title", "architectures", "reason", "nearest", "settings")
+    return Tee(
+        name=row.text("name"),
+        title=row.text("title"),
+        architectures=row.texts("architectures"),
+        reason=row.maybe("reason"),
+        nearest=row.maybe("nearest"),
+        edits=row.row("settings").edits(),
+    )
+
+
+def _cloud(row: Row) -> Cloud:
+    row.only("name", "title", "architectures", "boots", "settings", "tees")
+    return Cloud(
+        name=row.text("name"),
+        title=row.text("title"),
+        architectures=row.texts("architectures"),
+        boots=row.texts("boots"),
+        edits=row.row("settings").edits(),
+        tees={name: _cloud_tee(tee) for name, tee in row.row("tees").rows()},
+    )
+
+
+def _cloud_tee(row: Row) -> CloudTee:
+    if row.has("reason"):
+        return CloudTee(reason=row.only("reason").text("reason"), evidence=(), edits=())
+    row.only("evidence", "settings")
+    evidence = tuple(map(_evidence, row.row_list("evidence")))
+    if not evidence or evidence[-1].when != When():
+        raise row.wrong("the last row of evidence must hold always")
+    return CloudTee(reason=None, evidence=evidence, edits=row.row("settings").edits())
+
+
+def _evidence(row: Row) -> Evidence:
+    row.only("when", "kind", "promised", "identified_by", "reason", "source")
+    when = row.row("when").only("boot", "kernel_hashes")
+    return Evidence(
+        when=When(
+            boot=when.maybe("boot"), kernel_hashes=when.flag("kernel_hashes") if when.has("kernel_hashes") else None
+        ),
+        kind=row.text("kind"),
+        promised=row.texts("promised"),
+        by=row.texts("identified_by"),
+        reason=row.text("reason"),
+        source=row.text("source"),
+        place=row.place,
+    )
+
+
+def _variant(row: Row) -> Variant:
+    row.only("name", "title", "settings")
+    return Variant(name=row.text("name"), title=row.text("title"), edits=row.row("settings").edits())
+
+
+def _firmware(name: str, row: Row) -> Firmware:
+    row.only("title", "package", "suite", "path", "snp", "tdx", "kernel_hashes", "secure_boot", "known", "source")
+    return Firmware(
+        name=name,
+        title=row.text("title"),
+        package=row.text("package"),
+        suite=row.text("suite"),
+        path=row.text("path"),
+        snp=row.flag("snp"),
+        tdx=row.flag("tdx"),
+        kernel_hashes=row.flag("kernel_hashes"),
+        secure_boot=row.text("secure_boot"),
+        known={sha256: _known_firmware(sha256, known) for sha256, known in row.row("known").rows()},
+        source=row.text("source"),
+    )
+
+
+def _known_firmware(sha256: str, row: Row) -> KnownFirmware:
+    row.only("version", "snp", "tdx", "kernel_hashes")
+    if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
+        raise row.wrong(f"`{sha256}` is not a SHA-256 in hex")
+    return KnownFirmware(
+        sha256=sha256,
+        version=row.text("version"),
+        snp=row.flag("snp"),
+        tdx=row.flag("tdx"),
+        kernel_hashes=row.flag("kernel_hashes"),
+    )
+
+
+def _tools(row: Row) -> Tools:
+    row.only("distribution", "suite", "packages")
+    return Tools(
+        distribution=row.text("distribution"),
+        suite=row.text("suite"),
+        packages=tuple(sorted(set(row.texts("packages")))),
+    )
+
+
+def _proof(row: Row) -> Proof:
+    row.only("level", "targets", "test")
+    if row.text("level") not in LEVELS:
+        raise row.wrong(f"`level` must be one of {', '.join(LEVELS)}")
+    return Proof(level=row.text("level"), targets=row.texts("targets"), test=row.text("test"))
