@@ -112,6 +112,15 @@ def show(file: Path, output_format: str) -> None:
             click.echo(f"  {item}")
 
 
+def _identification(values: ReferenceValues) -> str:
+    if not values.identified_by:
+        return "no"
+    by = ", ".join(values.identified_by)
+    if not values.not_compared:
+        return f"yes (by {by})"
+    return f"in part (by {by}; the default policy does not compare {', '.join(values.not_compared)})"
+
+
 def _read(path: Path) -> bytes:
     try:
         with click.open_file(path, "rb") as file:
@@ -128,7 +137,6 @@ def summary(values: ReferenceValues) -> list[str]:
         for one in values.values
     ]
     lines += [f"not exported: {omission.name}: {omission.reason}" for omission in values.omitted]
-    by = ", ".join(values.identified_by)
-    lines.append(f"identifies the image: {f'yes (by {by})' if by else 'no'}")
+    lines.append(f"identifies the image: {_identification(values)}")
     lines += [f"caution: {caution}" for caution in values.cautions]
     return lines

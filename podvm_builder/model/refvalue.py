@@ -38,6 +38,8 @@ class ReferenceValues:
     values: tuple[ReferenceValue, ...]
     omitted: tuple[Omission, ...]
     identified_by: tuple[str, ...]
-    """Exported registers whose value only this image gives; empty where any image passes."""
+    """Exported registers whose values are this image's; empty where any image passes."""
+    not_compared: tuple[str, ...]
+    """Registers that would have to be compared as well to identify the image, and that the policy does not read."""
     cautions: tuple[str, ...]
     """What a policy with these values does not catch, one sentence each."""

@@ -82,6 +82,7 @@ def reference_values(
         values=tuple(values),
         omitted=tuple(omitted),
         identified_by=tuple(identified_by),
+        not_compared=tuple(register for register in identification.by if register not in identified_by),
         cautions=tuple(cautions),
     )
 

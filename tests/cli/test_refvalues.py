@@ -11,7 +11,7 @@ from podvm_builder.cli.app import run
 from podvm_builder.formats.documents import measurements_to_json
 from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.refvalues import EXPORTERS, export, reference_values
-from tests.support.measurement_sets import FIRMWARE, measurement_set, predicted, snp_set, tdx_set
+from tests.support.measurement_sets import FIRMWARE, measurement_set, predicted, snp_set, tdx_set, vtpm_set
 
 
 def write(folder: Path, measurements: MeasurementSet) -> str:
@@ -47,6 +47,12 @@ def test_a_file_is_written_whole_and_can_be_shown(tmp_path: Path, capsys: pytest
     assert shown["values"]["mr_td"] == ["01" * 48]
     assert run(["refvalues", "show", str(output)]) == 0
     assert f"rtmr_1: any of 1\n  {'02' * 48}\n" in capsys.readouterr().out
+
+
+def test_a_policy_that_compares_too_little_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["refvalues", "export", write(tmp_path, vtpm_set("az-snp-vtpm")), "--to", "rvps-sample"]) == 0
+    line = "identifies the image: in part (by tpm.pcr11; the default policy does not compare tpm.pcr04, tpm.pcr12)\n"
+    assert line in capsys.readouterr().err
 
 
 def test_an_image_that_the_values_do_not_identify_needs_leave(

@@ -65,5 +65,5 @@ def vtpm_set(evidence: str) -> MeasurementSet:
         predicted("tpm.pcr11", b"\x10" * 20, alg="sha1", boot="disk"),
         predicted("tpm.pcr11", b"\x11" * 32, alg="sha256", boot="disk"),
         predicted("tpm.pcr11", b"\x12" * 48, alg="sha384", boot="disk"),
-        by=("tpm.pcr04", "tpm.pcr11"),
+        by=("tpm.pcr04", "tpm.pcr11", "tpm.pcr12"),
     )

@@ -28,6 +28,7 @@ values = st.builds(
         values=tuple(ReferenceValue(name=n, value=v, register="r") for n, v in pairs.items()),
         omitted=(),
         identified_by=(),
+        not_compared=(),
         cautions=(),
     ),
     st.dictionaries(names, texts | st.lists(texts, max_size=4).map(tuple), max_size=4),

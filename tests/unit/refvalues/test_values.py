@@ -31,6 +31,7 @@ def test_tdx_gives_mrtd_and_the_two_rtmrs() -> None:
     values = reference_values(tdx_set())
     assert flat_map(values) == {"mr_td": ["01" * 48], "rtmr_1": ["02" * 48], "rtmr_2": ["03" * 48]}
     assert values.identified_by == ("tdx.rtmr1", "tdx.rtmr2")
+    assert values.not_compared == ()
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,8 @@ def test_tdx_gives_mrtd_and_the_two_rtmrs() -> None:
 def test_vtpm_gives_pcr_11_of_the_sha256_bank(evidence: str, name: str) -> None:
     values = reference_values(vtpm_set(evidence))
     assert flat_map(values) == {name: ["11" * 32]}
+    assert values.identified_by == ("tpm.pcr11",)
+    assert values.not_compared == ("tpm.pcr04", "tpm.pcr12")
     assert any("PCR 4" in caution for caution in values.cautions)
 
 
