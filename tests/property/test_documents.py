@@ -74,6 +74,7 @@ SETS = st.builds(
     regions=st.dictionaries(TEXT, st.lists(REGIONS, max_size=3).map(tuple), max_size=2),
     measurements=st.lists(measurements(), max_size=3).map(tuple),
     flags=st.lists(TEXT, max_size=2).map(tuple),
+    evidence=TEXT,
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
