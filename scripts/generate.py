@@ -1,0 +1,162 @@
+"""Writes what is generated from the program itself, or with `--check` says what is out of date.
+
+=============================  ==================================================
+``docs/cli.md``                every command's `--help`
+``docs/errors.md``             the pages of the error codes
+``README.md``                  the support matrix, between its markers
+``schemas/``                   the JSON Schema of profiles
+``mkosi/``                     the rendered recipes of the reference targets
+=============================  ==================================================
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import click
+
+from podvm_builder.catalog.pages import error_codes, error_page
+from podvm_builder.cli.app import cli, run
+from podvm_builder.model.axes import Target
+
+PROJECT = Path(__file__).resolve().parent.parent
+REFERENCE_TARGETS = ("debian-13/snp/libvirt", "debian-13/tdx/azure")
+BEGIN = "<!-- begin: targets, written by `make docs` -->"
+END = "<!-- end: targets -->"
+
+
+def main() -> int:
+    """Write the files, or compare them; return the exit code."""
+    os.chdir(PROJECT)
+    check = sys.argv[1:] == ["--check"]
+    recipes = [["render", target, "-o", f"mkosi/{Target.parse(target).folder}"] for target in REFERENCE_TARGETS]
+    wanted = {
+        Path("docs/cli.md"): cli_page(),
+        Path("docs/errors.md"): errors_page(),
+        Path("README.md"): with_matrix((PROJECT / "README.md").read_text(encoding="utf-8")),
+        Path("schemas/profile.schema.json"): output("schema", "profile"),
+    }
+    different = [path for path, text in wanted.items() if current(path) != text]
+    if check:
+        for path in different:
+            diff = difflib.unified_diff(
+                (current(path) or "").splitlines(), wanted[path].splitlines(), str(path), "generated", lineterm="", n=1
+            )
+            print("\n".join(list(diff)[:20]))
+            print(f"{path} is out of date; `make docs` writes it anew", file=sys.stderr)
+        drifted = [recipe[-1] for recipe in recipes if run([*recipe, "--check"]) != 0]
+        return 1 if different or drifted else 0
+    for path in different:
+        (PROJECT / path).parent.mkdir(parents=True, exist_ok=True)
+        (PROJECT / path).write_text(wanted[path], encoding="utf-8")
+        print(f"wrote {path}", file=sys.stderr)
+    for recipe in recipes:
+        output(*recipe)
+    return 0
+
+
+def current(path: Path) -> str | None:
+    """Return a file of the project, or None where there is none."""
+    file = PROJECT / path
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+def output(*arguments: str) -> str:
+    """Return what a command line of the program writes to stdout."""
+    out = io.StringIO()
+    with redirect_stdout(out):
+        code = run(list(arguments))
+    if code != 0:
+        sys.exit(f"podvm-build {' '.join(arguments)} exited with {code}")
+    return out.getvalue()
+
+
+# --- docs/cli.md
+
+
+def cli_page() -> str:
+    """Return every command's help, the group's first."""
+    parts = [
+        "# The command line",
+        "Written by `make docs` from `--help`. stdout is data, stderr is talk; `-` as a file means stdin.",
+    ]
+    for name, command, context in commands("podvm-build", cli, None):
+        parts.append(f"## {name}\n\n```text\n{command.get_help(context)}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def commands(
+    name: str, command: click.Command, parent: click.Context | None
+) -> Iterator[tuple[str, click.Command, click.Context]]:
+    """Yield a command and those below it, each with the context its help is laid out in."""
+    settings = {**command.context_settings, "terminal_width": 100}
+    context = click.Context(command, info_name=name.rpartition(" ")[2], parent=parent, **settings)
+    yield name, command, context
+    if isinstance(command, click.Group):
+        for below in command.list_commands(context):
+            found = command.get_command(context, below)
+            if found is not None:
+                yield from commands(f"{name} {below}", found, context)
+
+
+# --- docs/errors.md
+
+
+def errors_page() -> str:
+    """Return all error pages in one, a section each."""
+    parts = [
+        "# Error codes",
+        "Written by `make docs` from the pages that `podvm-build explain CODE` shows.",
+    ]
+    for code in error_codes():
+        page = error_page(code)
+        if page is not None:
+            parts.append(f"## {page.code}: {page.title}\n\n{page.body.rstrip()}")
+    return "\n\n".join(parts) + "\n"
+
+
+# --- the support matrix of README.md
+
+
+def with_matrix(readme: str) -> str:
+    """Return the README with the support matrix of today between its markers."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        sys.exit(f"README.md lacks the markers {BEGIN} and {END}")
+    return f"{before}{begin}\n{matrix(json.loads(output('list', 'targets', '--format', 'json')))}\n{end}{after}"
+
+
+def matrix(rows: list[dict[str, object]]) -> str:
+    """Return a table of distribution and TEE by cloud; each cell is the level of support."""
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    clouds: dict[str, None] = {}
+    for row in rows:
+        target = Target.parse(str(row["target"]))
+        if str(target) != f"{target.distro}/{target.tee}/{target.cloud}":
+            continue
+        clouds[target.cloud] = None
+        unbound = "" if row["identifies_image"] else " ¹"
+        cells.setdefault((target.distro, target.tee), {})[target.cloud] = (
+            f"{row['level']}{unbound}" if row["supported"] else "–"
+        )
+    lines = [
+        f"| distribution | TEE | {' | '.join(clouds)} |",
+        f"|---|---|{'---|' * len(clouds)}",
+    ]
+    lines += [
+        f"| {distro} | {tee} | {' | '.join(row.get(cloud, '–') for cloud in clouds)} |"
+        for (distro, tee), row in cells.items()
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
