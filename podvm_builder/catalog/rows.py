@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from podvm_builder.catalog.settings import GROUPS, SCALARS, SETTINGS, Edit, Kind, Op, edits_of
+from podvm_builder.catalog.settings import GROUPS, SCALARS, SETTINGS, Edit, Kind, Op, edits_of, settings_in
 from podvm_builder.catalog.yaml_scalars import ScalarValue
 from podvm_builder.catalog.yaml_source import Document, ListNode, MapNode, Node, ScalarNode, Spot
 from podvm_builder.errors import InputError
@@ -91,14 +91,14 @@ class Row:
 
     def edits(self, *, lists_may_be_set: bool = False) -> tuple[Edit, ...]:
         """Return the mapping as a fragment; beyond the defaults, a fragment only edits lists."""
-        for key, node in self.node.entries:
-            if key.text in GROUPS:
-                for child, _ in self._row(node, key.text).node.entries:
-                    self._known(f"{key.text}.{child.text}", child.spot)
+        for name, node in self.node.entries:
+            if name.text in GROUPS:
+                for child, _ in self._row(node, name.text).node.entries:
+                    self._known(f"{name.text}.{child.text}", child.spot)
             else:
-                self._known(key.text, key.spot)
+                self._known(name.text, name.spot)
         try:
-            edits = tuple(edits_of(self.node, self.document))
+            edits = tuple(edit for key, node in settings_in(self.node) for edit in edits_of(key, node, self.document))
         except InputError as error:
             raise self.wrong(error.message) from None
         for edit in edits:

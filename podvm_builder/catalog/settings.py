@@ -52,6 +52,7 @@ SETTINGS: dict[str, Kind] = {
     "platform.secure_boot": Kind.TEXT,
 }
 GROUPS = frozenset(key.partition(".")[0] for key in SETTINGS if "." in key)
+_ITEMS = {Kind.WORDS: "text", Kind.NUMBERS: "whole numbers", Kind.COUNTS: "whole numbers or ranges such as `1-4`"}
 SCALARS = frozenset({Kind.TEXT, Kind.FLAG, Kind.NUMBER})
 
 Item = str | int
@@ -76,6 +77,8 @@ class Edit:
     value: Value
     """The whole value for SET; one item for APPEND and REMOVE; one entry for a setting of states."""
     place: Place
+    item_places: tuple[Place, ...] = ()
+    """Where each item of a list that is set stands."""
 
     @property
     def what(self) -> str:
@@ -123,24 +126,23 @@ def parse_counts(value: str | int) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def edits_of(root: MapNode, document: Document) -> Iterator[Edit]:
-    """Return the edits that a mapping of settings makes, in the order of the file.
-
-    Keys that are no settings are passed over: whoever reads the document checks its keys.
-
-    Raises:
-        InputError: a value is not of its setting's kind (PVB104).
-    """
+def settings_in(root: MapNode) -> Iterator[tuple[str, Node]]:
+    """Return the settings that a mapping gives, in the order of the file; keys that are no settings are passed over."""
     for name, node in root.entries:
         if name.text in SETTINGS:
-            yield from _edits(name.text, node, document)
+            yield name.text, node
         elif name.text in GROUPS and isinstance(node, MapNode):
             for child, value in node.entries:
                 if f"{name.text}.{child.text}" in SETTINGS:
-                    yield from _edits(f"{name.text}.{child.text}", value, document)
+                    yield f"{name.text}.{child.text}", value
 
 
-def _edits(key: str, node: Node, document: Document) -> Iterator[Edit]:
+def edits_of(key: str, node: Node, document: Document) -> Iterator[Edit]:
+    """Return the edits that one setting's value makes.
+
+    Raises:
+        InputError: the value is not of the setting's kind (PVB104).
+    """
     kind = SETTINGS[key]
     if kind is Kind.STATES:
         for unit, state in node.entries if isinstance(node, MapNode) else ():
@@ -156,8 +158,14 @@ def _edits(key: str, node: Node, document: Document) -> Iterator[Edit]:
             if items is not None:
                 yield from _item_edits(key, op, items, document)
     else:
-        whole = tuple(item for one in _nodes(node) for item in _items(key, one, document))
-        yield Edit(key=key, op=Op.SET, value=whole, place=document.place(node.spot))
+        located = [(item, document.place(one.spot)) for one in _nodes(node) for item in _items(key, one, document)]
+        yield Edit(
+            key=key,
+            op=Op.SET,
+            value=tuple(item for item, _ in located),
+            place=document.place(node.spot),
+            item_places=tuple(place for _, place in located),
+        )
 
 
 def _item_edits(key: str, op: Op, items: Node, document: Document) -> Iterator[Edit]:
@@ -180,5 +188,5 @@ def _items(key: str, node: Node, document: Document) -> tuple[Item, ...]:
             raise InputError(str(error), code="PVB104", place=document.place(node.spot)) from None
     wanted = str if kind is Kind.WORDS else int
     if not isinstance(value, wanted) or isinstance(value, bool):
-        raise InputError(f"`{key}` holds {kind}", code="PVB104", place=document.place(node.spot))
+        raise InputError(f"`{key}` must be a list of {_ITEMS[kind]}", code="PVB104", place=document.place(node.spot))
     return (value,)

@@ -64,6 +64,15 @@ class MapNode:
         """Return the value under a key, or None."""
         return next((node for name, node in self.entries if name.text == key), None)
 
+    def has(self, key: str) -> bool:
+        """Return whether the key is there."""
+        return self.get(key) is not None
+
+    def nodes(self, key: str) -> tuple[Node, ...]:
+        """Return the items under a key that holds a list; none where it does not."""
+        node = self.get(key)
+        return node.items if isinstance(node, ListNode) else ()
+
     def key(self, key: str) -> ScalarNode | None:
         """Return the key's own node, or None."""
         return next((name for name, _ in self.entries if name.text == key), None)

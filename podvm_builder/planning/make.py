@@ -1,0 +1,271 @@
+"""Profile and catalogue make plans. Pure: the same input gives equal plans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from podvm_builder.catalog.entries import Catalogue, Evidence
+from podvm_builder.catalog.settings import Edit, Fragment, Op, show
+from podvm_builder.errors import InputError, InputErrors, Place
+from podvm_builder.model.axes import Target
+from podvm_builder.model.plan import (
+    DistroPlan,
+    EvidencePlan,
+    Ids,
+    ImagePlan,
+    KernelPlan,
+    MeasurePlan,
+    Origin,
+    Plan,
+    PlatformPlan,
+)
+from podvm_builder.planning import rules
+from podvm_builder.planning.identity import identities
+from podvm_builder.planning.matrix import expand
+from podvm_builder.planning.merge import Merged, merge
+from podvm_builder.planning.profile import AXES, Profile, profile_of
+from podvm_builder.planning.sets import parse_set
+
+
+def make_plans(
+    source: Profile | Target,
+    catalogue: Catalogue,
+    sets: Sequence[str] = (),
+    *,
+    components_digest: str,
+    components: str | None = None,
+    firmware: str | None = None,
+) -> tuple[Plan, ...]:
+    """Resolve a profile or target to its plans, in the order of its axes.
+
+    Args:
+        source: what to plan.
+        catalogue: what is known.
+        sets: the text of each ``--set``, in order.
+        components_digest: identity of the content of the components, see ``planning.identity``; which
+            components they are, :func:`chosen_components` says.
+        components: what ``--components`` chose, over the profile's choice.
+        firmware: what ``--firmware`` chose, a name of the catalogue or any path.
+
+    Raises:
+        InputError, InputErrors: what is asked for does not exist or cannot work.
+    """
+    profile, fragments = _asked(source, catalogue, sets, components=components, firmware=firmware)
+    targets = expand(profile, catalogue)
+    plans: list[Plan] = []
+    errors: dict[tuple[str, Place | None], InputError] = {}
+    for target in targets:
+        try:
+            plans.append(_plan(target, profile.name, catalogue, fragments, components_digest))
+        except InputError as error:
+            errors.setdefault((error.message, error.place), error)  # told once, not once a target
+    if errors:
+        raise InputErrors(tuple(errors.values()))
+    return tuple(plans)
+
+
+def make_plan(target: Target, catalogue: Catalogue, sets: Sequence[str] = (), *, components_digest: str) -> Plan:
+    """Resolve one target; see :func:`make_plans`."""
+    (plan,) = make_plans(target, catalogue, sets, components_digest=components_digest)
+    return plan
+
+
+def chosen_components(source: Profile | Target, catalogue: Catalogue, sets: Sequence[str] = ()) -> str:
+    """Return the components that a profile or target chooses: a set's name, or a path beside the profile.
+
+    Raises:
+        InputError, InputErrors: as :func:`make_plans`.
+    """
+    _, fragments = _asked(source, catalogue, sets, components=None, firmware=None)
+    edits = [*catalogue.defaults, *(edit for fragment in fragments for edit in fragment.edits)]
+    return str([edit.value for edit in edits if edit.key == "components"][-1])
+
+
+def _asked(
+    source: Profile | Target, catalogue: Catalogue, sets: Sequence[str], *, components: str | None, firmware: str | None
+) -> tuple[Profile, list[Fragment]]:
+    """Return the profile with what the command line changes of its axes, and the user's own fragments."""
+    if isinstance(source, Target):
+        profile = profile_of(source)
+        errors = [
+            rules.unknown_name(axis, choice.name, choice.place, catalogue)
+            for axis in AXES
+            for choice in profile.axes[axis]
+        ]
+        errors += [
+            rules.unknown_name("features", name, Place(file="command line"), catalogue) for name in source.features
+        ]
+        found = tuple(error for error in errors if error is not None)
+        if found:
+            raise InputErrors(found)
+    else:
+        profile = source
+    fragments = [Fragment(layer=f"profile {profile.name}", edits=profile.edits)]
+    for text in sets:
+        parts = parse_set(text, catalogue)
+        profile = replace(
+            profile,
+            name=parts.name or profile.name,
+            axes={**profile.axes, **parts.axes},
+            features=profile.features if parts.features is None else parts.features,
+            exclude=profile.exclude if parts.exclude is None else parts.exclude,
+        )
+        fragments.append(Fragment(layer="--set", edits=parts.edits))
+    for option, key, value in (
+        ("--components", "components", components),
+        ("--firmware", "platform.firmware", firmware),
+    ):
+        if value is not None:
+            edit = Edit(key=key, op=Op.SET, value=value, place=Place(file=option))
+            fragments.append(Fragment(layer=option, edits=(edit,)))
+    return profile, fragments
+
+
+def _plan(target: Target, profile: str, catalogue: Catalogue, own: Sequence[Fragment], components_digest: str) -> Plan:
+    distro = catalogue.distros[target.distro]
+    merged = merge([*_fragments(target, catalogue), *own])
+    _check(target, merged, catalogue)
+    evidence = _evidence(target, merged, catalogue)
+    plan = Plan(
+        target=target,
+        profile=profile,
+        builder=distro.builder,
+        level=catalogue.level(target),
+        distro=DistroPlan(
+            name=distro.distribution, release=distro.release, repositories=distro.repositories, os_id=distro.os_id
+        ),
+        packages=tuple(sorted({*merged.words("packages"), merged.text("kernel.package")})),
+        kernel=KernelPlan(
+            package=merged.text("kernel.package"),
+            cmdline=merged.words("kernel.cmdline"),
+            modules=merged.words("kernel.modules"),
+            initrd_modules=merged.words("kernel.initrd_modules"),
+        ),
+        image=ImagePlan(
+            root_format=merged.text("image.root_format"),
+            hostname=merged.text("image.hostname"),
+            source_date_epoch=merged.number("image.source_date_epoch"),
+            remove=merged.words("image.remove"),
+        ),
+        units=_units(merged, catalogue),
+        components=merged.text("components"),
+        measure=MeasurePlan(phases=merged.values["measure.phases"] is True),
+        platform=PlatformPlan(
+            vmm=merged.text("platform.vmm"),
+            firmware=merged.text("platform.firmware"),
+            boot=merged.words("platform.boot"),
+            vcpus=merged.numbers("platform.vcpus"),
+            cpus=merged.words("platform.cpus"),
+            guest_features=merged.numbers("platform.guest_features"),
+            secure_boot=merged.text("platform.secure_boot"),
+        ),
+        evidence=EvidencePlan(
+            kind=evidence.kind,
+            promised=evidence.promised,
+            identifies=bool(evidence.by),
+            by=evidence.by,
+            reason=evidence.reason,
+            source=evidence.source,
+        ),
+        tools=catalogue.tools.id,
+        ids=Ids(rootfs="", image="", plan=""),
+        origins=_origins(target, merged, catalogue, evidence),
+    )
+    return replace(plan, ids=identities(plan, components_digest))
+
+
+def _fragments(target: Target, catalogue: Catalogue) -> list[Fragment]:
+    """Return the catalogue's layers in the order in which they are merged."""
+    distro, cloud = catalogue.distros[target.distro], catalogue.clouds[target.cloud]
+    return [
+        Fragment(layer="default", edits=(*catalogue.defaults, *catalogue.architectures[target.arch].edits)),
+        Fragment(layer=f"distro {target.distro}", edits=(*distro.edits, *distro.architectures[target.arch])),
+        Fragment(layer=f"tee {target.tee}", edits=catalogue.tees[target.tee].edits),
+        Fragment(layer=f"cloud {target.cloud}", edits=(*cloud.edits, *cloud.tees[target.tee].edits)),
+        Fragment(layer=f"variant {target.variant}", edits=catalogue.variants[target.variant].edits),
+        *(Fragment(layer=f"feature {name}", edits=catalogue.features[name].edits) for name in target.features),
+    ]
+
+
+def _check(target: Target, merged: Merged, catalogue: Catalogue) -> None:
+    """Refuse settings that are sound each for itself but not together."""
+    cloud = catalogue.clouds[target.cloud]
+    for boot in merged.words("platform.boot"):
+        if boot not in cloud.boots:
+            raise InputError(
+                f"{cloud.title} does not boot by path `{boot}`",
+                code="PVB117",
+                place=merged.places["platform.boot"],
+                hint=f"`platform.boot` may hold {', '.join(cloud.boots)} for `{target}`",
+            )
+    for key in ("platform.boot", "platform.vcpus"):
+        if not merged.values[key]:
+            raise InputError(
+                f"nothing is left in `{key}`",
+                code="PVB117",
+                place=merged.places[key],
+                hint="there must be something to predict for",
+            )
+    length = len(" ".join(merged.words("kernel.cmdline"))) + rules.ROOTHASH_LENGTH
+    if length >= rules.CMDLINE_MAX:
+        raise InputError(
+            f"the kernel's command line is {length} characters with the root hash; Linux reads {rules.CMDLINE_MAX - 1}",
+            code="PVB117",
+            place=merged.places["kernel.cmdline"],
+        )
+
+
+def _units(merged: Merged, catalogue: Catalogue) -> dict[str, str]:
+    states = merged.states("units")
+    if merged.values["measure.phases"] is not True:
+        # what a layer says about such a unit itself goes before
+        states = {**dict.fromkeys(catalogue.phase_units, "mask"), **states}
+    return dict(sorted(states.items()))
+
+
+def _evidence(target: Target, merged: Merged, catalogue: Catalogue) -> Evidence:
+    """Return the first row of evidence that holds for this boot and firmware."""
+    firmware = catalogue.firmware.get(merged.text("platform.firmware"))
+    hashes = firmware is not None and firmware.kernel_hashes
+    boots = merged.words("platform.boot")
+    rows = catalogue.clouds[target.cloud].tees[target.tee].evidence
+    return next(row for row in rows if row.when.boot in (None, *boots) and row.when.kernel_hashes in (None, hashes))
+
+
+def _origins(target: Target, merged: Merged, catalogue: Catalogue, evidence: Evidence) -> dict[str, tuple[Origin, ...]]:
+    """Return where every value of the plan came from, those that are no settings included."""
+    distro = catalogue.distros[target.distro]
+    origins = dict(merged.origins)
+    layer = f"distro {target.distro}"
+    for key, value in (
+        ("builder", distro.builder),
+        ("distro.name", distro.distribution),
+        ("distro.release", distro.release),
+        ("distro.repositories", show(distro.repositories)),
+        ("distro.os_id", distro.os_id),
+    ):
+        origins[key] = (Origin(layer=layer, place=distro.place, what=f"= {value}"),)
+    layer = f"cloud {target.cloud}"
+    for key, value in (
+        ("evidence.kind", evidence.kind),
+        ("evidence.promised", show(evidence.promised)),
+        ("evidence.identifies", show(bool(evidence.by))),
+        ("evidence.by", show(evidence.by)),
+        ("evidence.reason", evidence.reason),
+        ("evidence.source", evidence.source),
+    ):
+        origins[key] = (Origin(layer=layer, place=evidence.place, what=f"= {value}"),)
+    origins["tools"] = (Origin(layer="default", place="catalog/tools.yaml:1", what=f"= {catalogue.tools.id}"),)
+    if merged.values["measure.phases"] is not True:
+        masked = Origin(
+            layer="default",
+            place="catalog/defaults.yaml:1",
+            what="+ " + ", ".join(f"{unit}: mask" for unit in catalogue.phase_units) + " (`measure.phases` is false)",
+        )
+        origins["units"] = (masked, *origins["units"])
+    proofs = [proof for proof in catalogue.proofs if proof.covers(target) and proof.level == catalogue.level(target)]
+    origins["level"] = tuple(
+        Origin(layer="default", place=proof.test, what=f"= {proof.level}") for proof in proofs
+    ) or (Origin(layer="default", place="catalog/levels.yaml:1", what="= planned"),)
+    return origins
