@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import traceback
@@ -11,11 +10,10 @@ from typing import NoReturn
 import click
 
 from podvm_builder import __version__
+from podvm_builder.cli.lazy import CommandTable, LazyGroup
 from podvm_builder.errors import Exit, InputErrors, PodvmError
 
-# name: (module below podvm_builder.cli, help line). The module holds a click command called `command`;
-# it is imported only when it is run, and the help lines stand here so that `--help` imports none.
-COMMANDS: dict[str, tuple[str, str]] = {
+COMMANDS: CommandTable = {
     "init": ("init", "Write a first profile."),
     "list": ("list_", "List targets, distributions, TEEs, clouds or firmware."),
     "validate": ("validate", "Check profiles and say every problem with its place."),
@@ -33,42 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are run, not when they are listed."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of the workflow."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's module and return its ``command``."""
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"podvm_builder.cli.{COMMANDS[cmd_name][0]}")
-        command = module.command
-        assert isinstance(command, click.Command)  # noqa: S101 - an assertion about our own table
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Suggest near names for a command that does not exist."""
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"; did you mean `{near[0]}`?" if near else ""
-            raise click.UsageError(f"no such command `{args[0]}`{hint}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands from the table alone."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
 @click.group(
-    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=LazyGroup,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="podvm-build")
 def cli() -> None:
@@ -123,9 +89,7 @@ def _usage(error: click.ClickException) -> int:
     context = getattr(error, "ctx", None)
     hint = f"`{context.command_path} --help` lists the options" if context is not None else None
     message = error.format_message().rstrip(".")
-    click.echo(
-        render_error(PodvmError(message[:1].lower() + message[1:], code="PVB100", hint=hint)), err=True
-    )
+    click.echo(render_error(PodvmError(message[:1].lower() + message[1:], code="PVB100", hint=hint)), err=True)
     return int(Exit.INPUT)
 
 

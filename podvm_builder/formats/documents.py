@@ -30,7 +30,7 @@ def measurements_to_json(measurements: MeasurementSet) -> dict[str, Any]:
     identification = measurements.identifies_image
     return {
         "schema": SCHEMA,
-        "target": measurements.target,
+        "target": measurements.target or None,
         "ids": dict(measurements.ids),
         "flags": list(measurements.flags),
         "evidence": measurements.evidence,
@@ -114,7 +114,7 @@ def measurements_from_json(value: object) -> MeasurementSet:
         raise FormatError(f"`schema` is `{schema}`, not `{SCHEMA}`", code=CODE)
     identifies = _mapping(_key(top, "identifies_image", ""), "identifies_image")
     return MeasurementSet(
-        target=_text(_key(top, "target", ""), "target"),
+        target="" if _key(top, "target", "") is None else _text(top["target"], "target"),
         ids={name: _text(text, f"ids.{name}") for name, text in _mapping(_key(top, "ids", ""), "ids").items()},
         flags=_texts(top.get("flags", []), "flags"),
         evidence=_text(top.get("evidence", ""), "evidence"),

@@ -110,3 +110,43 @@ def check_guest_features(features: int) -> int:
             hint="0x1 on current hosts; 0x21 where debug swap is on (Linux 6.6, 6.7, or debug_swap=1)",
         )
     return features
+
+
+def parse_guest_features(text: str) -> int:
+    """Return a SEV_FEATURES value given in hexadecimal with ``0x``, or in decimal.
+
+    Raises:
+        InputError: neither, or one that no SNP guest can have.
+    """
+    return check_guest_features(_number(text, "guest features", "PVB230"))
+
+
+def parse_cpu_signature(text: str) -> Cpu:
+    """Return the CPU whose signature is given in hexadecimal with ``0x``, or in decimal.
+
+    Raises:
+        InputError: neither, or not a signature.
+    """
+    return Cpu.of_signature(_number(text, "CPU signature", "PVB228"))
+
+
+def parse_firmware_seed(text: str) -> bytes:
+    """Return the 48 bytes of a firmware seed.
+
+    Raises:
+        InputError: not 96 hexadecimal digits.
+    """
+    if len(text) != 96 or not set(text) <= _HEX:
+        raise InputError("a firmware seed has 96 hexadecimal digits", code="PVB231")
+    return bytes.fromhex(text)
+
+
+_HEX = frozenset("0123456789abcdefABCDEF")
+
+
+def _number(text: str, what: str, code: str) -> int:
+    digits, base = (text[2:], 16) if text[:2] in ("0x", "0X") else (text, 10)
+    # int() also takes signs, blanks and underscores: what is accepted here is a number as everyone writes it
+    if not 0 < len(digits) <= 20 or not set(digits) <= (_HEX if base == 16 else frozenset("0123456789")):
+        raise InputError(f"{what}: `{text[:40]}` is not a number", code=code, hint="write 0x21 or 33")
+    return int(digits, base)

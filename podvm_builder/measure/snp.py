@@ -9,7 +9,7 @@ from podvm_builder.formats.kernel_hashes import KernelHashes, encode_kernel_hash
 from podvm_builder.measure.inputs import Cpu
 from podvm_builder.measure.snp_launch import SnpLaunch
 from podvm_builder.measure.vmm import VMMS, Vmm
-from podvm_builder.model.measurement import Basis, Measurement, Status, Variant
+from podvm_builder.model.measurement import Basis, Identification, Measurement, Status, Variant
 from podvm_builder.model.region import Region
 
 REGISTER = "snp.launch_digest"
@@ -106,6 +106,20 @@ def measure_launch(
                     for count, digest in digests.items()
                 ]
     return tuple(measurements), regions
+
+
+def identify(kernel: KernelHashes | None, vmms: Iterable[Vmm]) -> Identification:
+    """Return whether launch digests alone tie a machine to what was given as kernel."""
+    if kernel is None:
+        return Identification(value=False, by=(), reason="the launch digest covers the firmware and the vCPUs alone")
+    unable = sorted({vmm.name for vmm in vmms if not vmm.loads_kernel})
+    if unable:
+        return Identification(value=False, by=(), reason=f"{' and '.join(unable)} cannot load a kernel themselves")
+    return Identification(
+        value=True,
+        by=(REGISTER,),
+        reason="kernel hashes in the launch digest cover the kernel (or UKI), initrd and command line",
+    )
 
 
 def _measurement(

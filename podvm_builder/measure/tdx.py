@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from podvm_builder.errors import FormatError, InputError
 from podvm_builder.formats.ovmf import PAGE, read_table
 from podvm_builder.formats.tdvf import TdxSection, read_tdx_sections
-from podvm_builder.model.measurement import Basis, Measurement, Status
+from podvm_builder.model.measurement import Basis, Identification, Measurement, Status
 from podvm_builder.model.region import Region
 
 SINGLE_PASS = "single-pass"  # noqa: S105 - not a password
@@ -27,6 +27,10 @@ ORDERS: Mapping[str, str] = {
 
 MRTD = "tdx.mrtd"
 FIRMWARE_ONLY = "covers the firmware alone: it does not identify the image"
+IDENTIFICATION = Identification(
+    value=False, by=(), reason="MRTD covers the firmware alone, and RTMR 0 to 3 are not computed"
+)
+"""What these measurements identify."""
 RTMR_REASONS: Mapping[int, str] = {
     0: "needs the machine's ACPI tables, memory size and secure-boot variables, which are not read yet",
     1: "needs the boot events of the image, which are not mapped to run-time registers yet",

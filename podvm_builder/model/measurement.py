@@ -84,6 +84,7 @@ class MeasurementSet:
     """All that ``measurements.json`` (schema ``podvm-measurements/1``) says of one target."""
 
     target: str
+    """Empty for a bare file; null in the document."""
     ids: Mapping[str, str]
     """``rootfs``, ``image``, ``plan``: hex SHA-256 identities; empty for a bare file."""
     identifies_image: Identification

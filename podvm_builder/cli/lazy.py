@@ -1,0 +1,57 @@
+"""Groups that import a command when it is run, not when it is listed."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+CommandTable = Mapping[str, tuple[str, str]]
+"""Command name to module below ``podvm_builder.cli`` and help line. The module holds a click command called
+``command``; the help lines stand in the table so that ``--help`` imports none of them."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are those of a table.
+
+    Args:
+        table: the commands in the order in which help lists them.
+        kwargs: as for :class:`click.Group`.
+    """
+
+    def __init__(self, *, table: CommandTable, **kwargs: Any) -> None:
+        """Keep the table."""
+        super().__init__(**kwargs)
+        self.table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the table's order."""
+        return list(self.table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module and return its ``command``."""
+        if cmd_name not in self.table:
+            return None
+        module = importlib.import_module(f"podvm_builder.cli.{self.table[cmd_name][0]}")
+        command = module.command
+        assert isinstance(command, click.Command)  # noqa: S101 - an assertion about our own table
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest near names for a command that does not exist."""
+        if args and not args[0].startswith("-") and args[0] not in self.table:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self.table, n=1)
+            hint = f"; did you mean `{near[0]}`?" if near else ""
+            raise click.UsageError(f"no such command `{args[0]}`{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self.table.items()])
