@@ -216,7 +216,7 @@ def _at_end(data: bytes, position: int) -> bool:
     if data[position : position + 4] == b"\xff\xff\xff\xff":
         return True
     # an event of zeros would be an EV_PREBOOT_CERT without digests: only padding looks like that
-    return data[position : position + 12] in (b"", bytes(12)) and not data[position:].strip(b"\0")
+    return not data[position : position + 12].strip(b"\0") and not data[position:].strip(b"\0")
 
 
 def _legacy_log(data: bytes) -> EventLog:

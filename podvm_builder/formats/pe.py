@@ -78,10 +78,8 @@ def parse_pe(reader: BinaryReader) -> PeImage:
     machine, count, _, _, _, optional_size, _ = struct.unpack_from("<HHIIIHH", coff, 4)
     optional_offset = pe_offset + 24
     optional = _read(reader, optional_offset, optional_size, "optional header")
-    directories = _directories(optional, optional_offset)
-    size_of_image, size_of_headers, checksum, subsystem = struct.unpack_from("<IIIH", optional, 56)
-    del checksum
-    entries, directory_offset = directories
+    entries, directory_offset = _directories(optional, optional_offset)
+    size_of_image, size_of_headers, subsystem = struct.unpack_from("<II4xH", optional, 56)
     if count > _MAX_SECTIONS:
         raise _error(f"{count} sections; at most {_MAX_SECTIONS} are credible", pe_offset + 6)
     table_offset = optional_offset + optional_size
@@ -148,10 +146,15 @@ def authenticode(reader: BinaryReader, algorithms: Sequence[str], image: PeImage
     Raises:
         FormatError: as :func:`parse_pe` and :func:`authenticode_ranges`.
     """
+    return authenticode_hash(reader, algorithms, parse_pe(reader) if image is None else image).digests()
+
+
+def authenticode_hash(reader: BinaryReader, algorithms: Sequence[str], image: PeImage) -> MultiHash:
+    """Do what :func:`authenticode` does and return the states."""
     state = MultiHash(algorithms)
-    for offset, length in authenticode_ranges(parse_pe(reader) if image is None else image):
+    for offset, length in authenticode_ranges(image):
         state.feed(chunks(reader, offset, length))
-    return state.digests()
+    return state
 
 
 def _directories(optional: bytes, offset: int) -> tuple[int, int]:

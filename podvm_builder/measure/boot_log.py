@@ -1,0 +1,127 @@
+"""The one ordered log of a boot: what firmware, systemd-stub and the kernel extend, event by event.
+
+The order is that of OVMF's logs of the same boots (tests compare with them). Specification: TCG PC Client Platform
+Firmware Profile 1.06 §3.3.4 and §10; UEFI 2.10. PCRs 0-3 and 6 are the platform's and not part of the log.
+"""
+
+from __future__ import annotations
+
+import struct
+import uuid
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from podvm_builder.formats.digests import digest_bytes
+from podvm_builder.formats.gpt import Gpt, measured_data
+from podvm_builder.measure.uki_digests import Digests, UkiDigests
+from podvm_builder.model.event import Event
+
+DISK = "disk"
+DIRECT = "direct"
+BOOT_PATHS = (DISK, DIRECT)
+"""``disk``: firmware starts the UKI from the EFI system partition; ``direct``: QEMU hands the UKI over."""
+SECURE_BOOT = ("absent", "off", "on")
+"""Not compiled into the firmware; compiled in, not enabled; enabled."""
+
+PHASES = ("enter-initrd", "leave-initrd", "sysinit", "ready")
+"""Words that systemd's boot phase units extend PCR 11 with until the system is up."""
+
+_GLOBAL = uuid.UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")
+_SECURITY = uuid.UUID("d719b2cb-3d3a-4596-a3bc-dad00e67656f")
+_VARIABLES = ((_GLOBAL, "SecureBoot"), (_GLOBAL, "PK"), (_GLOBAL, "KEK"), (_SECURITY, "db"), (_SECURITY, "dbx"))
+_SEPARATOR = bytes(4)
+_CALLING = b"Calling EFI Application from Boot Option"
+_EXITING = b"Exit Boot Services Invocation"
+_EXITED = b"Exit Boot Services Returned with Success"
+_LOAD_OPTIONS = (0x8F3B22ED, b"LOADED_IMAGE::LoadOptions\0")
+_INITRD = (0x8F3B22EC, b"Linux initrd\0")
+
+
+def boot_log(
+    digests: UkiDigests,
+    algorithms: Sequence[str],
+    *,
+    boot: str,
+    secure_boot: str,
+    gpt: Gpt | None,
+    cmdline: str | None,
+    phases: Sequence[str] = (),
+) -> tuple[Event, ...]:
+    """Return the events of PCRs 4, 5, 7, 9 and 11 in the order of a boot.
+
+    Args:
+        digests: of the UKI.
+        algorithms: banks to give digests for.
+        boot: one of :data:`BOOT_PATHS`.
+        secure_boot: one of :data:`SECURE_BOOT`; with ``on`` the events of PCR 7 are left out, as they are the keys'.
+        gpt: the disk's partition table; without one the log of a boot from disk has no GPT event.
+        cmdline: what the kernel gets, None where that is not known; then its event is left out.
+        phases: words of systemd's boot phase units, in order, as far as the boot has come.
+    """
+    firmware = partial(_event, algorithms, source="firmware")
+    uki = _application(digests.uki, "UKI", "firmware")
+    calling = firmware(4, "EV_EFI_ACTION", _CALLING, "call of the boot option")
+    separators = [firmware(pcr, "EV_SEPARATOR", _SEPARATOR, "separator") for pcr in (4, 5)]
+    events = list(_keys(algorithms, secure_boot))
+    if boot == DIRECT:
+        events += [uki, calling, *separators]
+    else:
+        events += [calling, *separators]
+        if gpt is not None:
+            events.append(firmware(5, "EV_EFI_GPT_EVENT", measured_data(gpt), "partition table"))
+        events.append(uki)
+    events += _sections(digests, algorithms)
+    if digests.kernel is not None and secure_boot != "on":
+        events.append(_application(digests.kernel, "kernel in section .linux", "firmware, for systemd-stub"))
+    if cmdline is not None:
+        options = digest_bytes(cmdline.encode("utf-16-le") + bytes(2), algorithms)
+        events.append(_tagged(_LOAD_OPTIONS, options, "command line"))
+    if digests.initrd is not None:
+        events.append(_tagged(_INITRD, digests.initrd, "initrd"))
+    events.append(firmware(5, "EV_EFI_ACTION", _EXITING, "exit of boot services"))
+    events.append(firmware(5, "EV_EFI_ACTION", _EXITED, "exit of boot services done"))
+    events += [
+        _event(algorithms, 11, "phase", word.encode(), f"phase {word}", source="systemd-pcrphase") for word in phases
+    ]
+    return tuple(events)
+
+
+def variable_data(vendor: uuid.UUID, name: str, data: bytes) -> bytes:
+    """Return UEFI_VARIABLE_DATA: vendor GUID, u64 UTF-16 units of the name, u64 bytes of data, name, data."""
+    text = name.encode("utf-16-le")
+    return vendor.bytes_le + struct.pack("<QQ", len(text) // 2, len(data)) + text + data
+
+
+def _keys(algorithms: Sequence[str], secure_boot: str) -> Iterator[Event]:
+    """Yield PCR 7 of firmware without keys: a variable that is not there is measured with no data."""
+    if secure_boot == "on":
+        return
+    for vendor, name in _VARIABLES:
+        # firmware with secure boot compiled in has the variable, and it says 0
+        value = b"\0" if name == "SecureBoot" and secure_boot == "off" else b""
+        data = variable_data(vendor, name, value)
+        yield _event(algorithms, 7, "EV_EFI_VARIABLE_DRIVER_CONFIG", data, f"variable {name}", source="firmware")
+    yield _event(algorithms, 7, "EV_SEPARATOR", _SEPARATOR, "separator", source="firmware")
+
+
+def _sections(digests: UkiDigests, algorithms: Sequence[str]) -> Iterator[Event]:
+    """Yield two events per section: its name with a NUL, then its content."""
+    for name, content in digests.sections.items():
+        data = (name + "\0").encode("utf-16-le")
+        named = digest_bytes(name.encode() + b"\0", algorithms)
+        for measured, subject in ((named, f"name of section {name}"), (content, f"section {name}")):
+            yield Event(pcr=11, kind="EV_IPL", digests=measured, subject=subject, source="systemd-stub", data=data)
+
+
+def _event(algorithms: Sequence[str], pcr: int, kind: str, data: bytes, subject: str, *, source: str) -> Event:
+    """Return an event whose digest is that of its data."""
+    return Event(pcr=pcr, kind=kind, digests=digest_bytes(data, algorithms), subject=subject, source=source, data=data)
+
+
+def _application(digests: Digests, subject: str, source: str) -> Event:
+    return Event(pcr=4, kind="EV_EFI_BOOT_SERVICES_APPLICATION", digests=digests, subject=subject, source=source)
+
+
+def _tagged(tag: tuple[int, bytes], digests: Digests, subject: str) -> Event:
+    data = struct.pack("<II", tag[0], len(tag[1])) + tag[1]
+    return Event(pcr=9, kind="EV_EVENT_TAG", digests=digests, subject=subject, source="Linux EFI stub", data=data)

@@ -1,0 +1,97 @@
+"""What each version of systemd-stub measures, as data, and where that knowledge ends.
+
+Sources: systemd's source by tag, and boots of stub 252, 257 and 262 whose logs are among the tests' vectors. Numbers
+in between follow the source. A UKI or a version outside what is known makes registers unpredictable, never a guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from podvm_builder.formats.uki import SECTIONS, Uki
+
+OLDEST = 252
+NEWEST = 262
+"""The versions of which it is known what they measure."""
+
+_SINCE = {".uname": 254, ".sbat": 254, ".ucode": 256}
+_ALWAYS = {".linux", ".osrel", ".cmdline", ".initrd", ".splash", ".dtb", ".pcrpkey"}
+_UNSETTLED = (".profile", ".dtbauto", ".hwids", ".efifw")
+"""Measured or not by version, machine or boot menu entry."""
+
+NO_CMDLINE = "the UKI has no command line, so that it comes from the firmware's boot option"
+_BLANKS = dict.fromkeys((*range(0x21), 0x7F), " ")
+"""Control characters and blanks, which the stub turns into blanks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StubRules:
+    """How one version of the stub measures."""
+
+    version: int
+    sections: tuple[str, ...]
+    """Sections that extend PCR 11 where they are present, in order; `.pcrsig` never does."""
+    loads_kernel_by_firmware: bool
+    """The inner kernel goes through the firmware's LoadImage(), which measures it unless secure boot is on (the stub
+    then overrides the firmware's check, and the measuring with it); newer stubs load the kernel themselves."""
+    initrd_ucode: bool
+    """`.ucode` is put before the initrd."""
+    initrd_osrel: bool
+    """`.osrel` is handed to the initrd in a cpio of its own."""
+    mangles_cmdline: bool
+    """Blanks around the command line are cut and control characters inside become spaces; before, that is not known."""
+
+
+def stub_rules(version: int | None) -> StubRules | None:
+    """Return the rules of a version, None where they are not known."""
+    if version is None or not OLDEST <= version <= NEWEST:
+        return None
+    return StubRules(
+        version=version,
+        sections=tuple(name for name in SECTIONS if name in _ALWAYS or version >= _SINCE.get(name, NEWEST + 1)),
+        loads_kernel_by_firmware=version <= 257,
+        initrd_ucode=version >= 256,
+        initrd_osrel=version >= 257,
+        mangles_cmdline=version >= 254,
+    )
+
+
+def stub_doubts(uki: Uki, *, separators: bool) -> dict[int, str]:
+    """Return the PCRs that this UKI's stub leaves unpredictable, each with the reason.
+
+    Args:
+        uki: the image.
+        separators: whether systemd 259 and newer may extend its separators, because the units that do it
+            (``systemd-pcrosseparator``, ``systemd-pcrnvdone``) are not known to be absent or masked.
+    """
+    version = uki.stub_version
+    if stub_rules(version) is None:
+        said = "the UKI does not name its stub's version" if version is None else f"systemd-stub {version} is not known"
+        return dict.fromkeys((4, 9, 11, 12, 13), f"{said}; known are {OLDEST} to {NEWEST}")
+    assert version is not None  # noqa: S101 - there are rules, so there is a version
+    doubts: dict[int, str] = {}
+    for name in _UNSETTLED:
+        if name in uki.sections:
+            said = f"the UKI has a `{name}` section, which is measured by circumstances that are not settled here"
+            doubts |= dict.fromkeys((9, 11, 12) if name == ".profile" else (11,), said)
+    if separators and version >= 261:
+        said = "systemd 261 and newer extend `os-separator` here where the initrd holds systemd-pcrosseparator.service"
+        doubts |= dict.fromkeys((4, 5, 7, 12, 13, 14), said) | doubts
+    if version >= 261:
+        doubts[9] = "systemd-stub 261 and newer hand a boot secret to the initrd that differs on every machine"
+    elif separators and version >= 259:
+        doubts[9] = "systemd 259 and newer extend `nvpcr-separator` here where systemd-pcrnvdone.service runs"
+    return doubts
+
+
+def command_line(uki: Uki, rules: StubRules) -> tuple[str | None, str | None]:
+    """Return the command line that the kernel gets, or None and the reason why that is not known."""
+    raw = uki.text(".cmdline").split(b"\0")[0]
+    if not raw.isascii():
+        return None, "the command line is not ASCII, and how the stub widens it is not settled here"
+    text = raw.decode("ascii").translate(_BLANKS).strip(" ")
+    if not text:
+        return None, NO_CMDLINE
+    if text.encode() != raw and not rules.mangles_cmdline:
+        return None, f"how systemd-stub {rules.version} treats blanks around the command line is not settled here"
+    return text, None

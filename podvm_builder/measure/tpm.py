@@ -1,0 +1,193 @@
+"""TPM PCRs of a boot: the fold of its log per bank, and for each register how sure the value is.
+
+Specification: TPM 2.0 part 1 §17 (``new = H(old || digest)``); TCG PC Client Platform Firmware Profile 1.06 §3.3.4 for
+what each PCR holds; systemd's "TPM2 PCR Measurements Made by systemd" for 9 and 11-15.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from podvm_builder.measure.artifacts import BootArtifacts
+from podvm_builder.measure.boot_log import DIRECT, DISK, boot_log
+from podvm_builder.measure.stub import NO_CMDLINE, command_line, stub_doubts, stub_rules
+from podvm_builder.measure.uki_digests import UkiDigests, digest_uki
+from podvm_builder.model.event import Event
+from podvm_builder.model.measurement import Basis, Measurement, Status
+
+DEFAULT_BANKS = ("sha1", "sha256", "sha384")
+BANKS = (*DEFAULT_BANKS, "sha512")
+"""Banks that can be predicted."""
+
+_OLDEST_KERNEL = (5, 19)
+_FROM_IMAGE = (4, 9, 11, 12, 13, 14)
+_PLATFORM = {
+    0: "firmware code and version: learn it from a known machine",
+    1: "firmware settings, ACPI and SMBIOS tables and boot entries: they follow the machine's shape",
+    2: "option ROMs and drivers of the machine",
+    3: "settings of option ROMs and drivers of the machine",
+    6: "the platform maker's, on some clouds the machine's identity",
+}
+_FIXED: Mapping[int, tuple[Status, str]] = {
+    10: (Status.UNPREDICTABLE, "IMA extends it with the boot aggregate, which covers the platform's PCRs"),
+    15: (Status.PER_VM, "systemd extends machine id, file systems and volume keys where its units run"),
+}
+_INITDATA = "guest agents extend it with the digest of the pod's initdata; zero where a pod has none"
+_HABITS = "this firmware repeats events when a boot attempt fails: learn it from a known machine"
+
+Finding = tuple[Status, str]
+"""Why a register has no value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TpmBoot:
+    """One way to boot, all of whose inputs are stated."""
+
+    boot: str = DISK
+    """One of :data:`podvm_builder.measure.boot_log.BOOT_PATHS`."""
+    secure_boot: str = "absent"
+    """One of :data:`podvm_builder.measure.boot_log.SECURE_BOOT`."""
+    phases: tuple[str, ...] = ()
+    """Words that systemd's boot phase units extend PCR 11 with; empty where those units are masked."""
+    separators: bool = True
+    """Whether units of systemd 259 and newer may extend their separators."""
+    plain_firmware: bool = True
+    """Whether the firmware's first boot attempt succeeds, as OVMF's does; otherwise PCR 4 and 5 are the platform's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TpmPrediction:
+    """PCRs 0-15 of every bank, and the log that they are the fold of."""
+
+    log: tuple[Event, ...]
+    measurements: tuple[Measurement, ...]
+
+
+def fold(events: Iterable[Event], pcr: int, algorithm: str) -> bytes:
+    """Return the value of a PCR that starts with zeros after the events that extend it."""
+    value = bytes(hashlib.new(algorithm, usedforsecurity=False).digest_size)
+    for event in events:
+        if event.pcr == pcr:
+            value = hashlib.new(algorithm, value + event.digests[algorithm], usedforsecurity=False).digest()
+    return value
+
+
+def predict_tpm(
+    artifacts: BootArtifacts,
+    boots: Sequence[TpmBoot],
+    *,
+    banks: Sequence[str] = DEFAULT_BANKS,
+    disk_sha256: str | None = None,
+    workers: int = 1,
+) -> tuple[TpmPrediction, ...]:
+    """Predict PCRs 0-15 for several ways to boot the same image; everything is hashed once.
+
+    Args:
+        artifacts: what is booted.
+        boots: the ways to boot it.
+        banks: some of :data:`BANKS`.
+        disk_sha256: hex SHA-256 of the disk image, where the caller has it: the basis of PCR 5.
+        workers: threads for hashing; the result does not depend on it.
+
+    Raises:
+        FormatError: the image's inner kernel is not a PE image, although firmware would load it.
+    """
+    rules = stub_rules(artifacts.uki.stub_version)
+    digests = digest_uki(artifacts.uki, rules, banks, workers=workers)
+    return tuple(_predict(artifacts, boot, tuple(banks), digests, disk_sha256) for boot in boots)
+
+
+def _predict(
+    artifacts: BootArtifacts, boot: TpmBoot, banks: tuple[str, ...], digests: UkiDigests, disk_sha256: str | None
+) -> TpmPrediction:
+    rules = stub_rules(artifacts.uki.stub_version)
+    cmdline = command_line(artifacts.uki, rules)[0] if rules is not None else None
+    log = boot_log(
+        digests,
+        banks,
+        boot=boot.boot,
+        secure_boot=boot.secure_boot,
+        gpt=artifacts.gpt,
+        cmdline=cmdline,
+        phases=boot.phases,
+    )
+    unknown = _unknown(artifacts, boot)
+    image = (Basis(kind="image", digest=f"sha256:{digests.file.hex()}"),)
+    disk = (Basis(kind="image", digest=f"sha256:{disk_sha256}"),) if disk_sha256 and boot.boot == DISK else ()
+    rows: list[Measurement] = []
+    for pcr in range(16):
+        basis = image if pcr in _FROM_IMAGE else disk if pcr == 5 else ()
+        for bank in banks:
+            finding = (Status.PER_VM, _INITDATA) if (pcr, bank) == (8, "sha256") else unknown.get(pcr)
+            rows += _rows(log, boot, (pcr, bank), finding, basis)
+    return TpmPrediction(log=log, measurements=tuple(rows))
+
+
+def _rows(
+    log: tuple[Event, ...],
+    boot: TpmBoot,
+    register: tuple[int, str],
+    finding: Finding | None,
+    basis: tuple[Basis, ...],
+) -> Iterator[Measurement]:
+    """Yield a register's row; PCR 11 has one for each phase in which a guest that is up may be asked."""
+    pcr, bank = register
+    variant: dict[str, str | int | bool] = {"boot": boot.boot}
+    if pcr in (4, 7):
+        variant["secure_boot"] = boot.secure_boot
+    if finding is not None:
+        yield Measurement(register=f"tpm.pcr{pcr:02d}", alg=bank, status=finding[0], reason=finding[1], variant=variant)
+        return
+    quoted: tuple[str | None, ...] = boot.phases[-2:] if pcr == 11 and boot.phases else (None,)
+    for word in quoted:
+        # agents may be asked before the last phase is reached, so the value before it is a good one, too
+        later = boot.phases[boot.phases.index(word) + 1 :] if word is not None else ()
+        events = log[: len(log) - len(later)]
+        yield Measurement(
+            register=f"tpm.pcr{pcr:02d}",
+            alg=bank,
+            status=Status.PREDICTED,
+            value=fold(events, pcr, bank),
+            variant=variant if word is None else {**variant, "phase": word},
+            basis=basis,
+            origin=("log", boot.boot),
+        )
+
+
+def _unknown(artifacts: BootArtifacts, boot: TpmBoot) -> dict[int, Finding]:
+    """Return the registers without a value, each with its status and the reason; the strongest reason wins."""
+    uki = artifacts.uki
+    unknown = {pcr: (Status.PLATFORM, reason) for pcr, reason in _PLATFORM.items()} | dict(_FIXED)
+    rules = stub_rules(uki.stub_version)
+    if rules is not None:
+        reason = command_line(uki, rules)[1]
+        if reason is not None:
+            unknown[9] = (Status.UNPREDICTABLE, reason)
+        if reason == NO_CMDLINE:
+            unknown[12] = (Status.UNPREDICTABLE, reason)
+    if uki.kernel_release is None:
+        unknown[9] = (
+            Status.UNPREDICTABLE,
+            "the kernel does not say its version, so that what it measures is not known",
+        )
+    elif uki.kernel_release < _OLDEST_KERNEL:
+        unknown[9] = (Status.UNPREDICTABLE, "kernels before 5.19 do not all measure their command line and initrd")
+    if boot.boot == DISK and artifacts.gpt is None:
+        unknown[5] = (
+            Status.NOT_COMPUTED,
+            "covers the disk's partition table; give the image rather than the UKI alone",
+        )
+    if not boot.plain_firmware:
+        unknown |= dict.fromkeys((4, 5), (Status.PLATFORM, _HABITS))
+    if boot.secure_boot == "on":
+        unknown[7] = (Status.NOT_COMPUTED, "covers the firmware's keys; no variable store was given")
+        if boot.boot == DIRECT:
+            unknown[4] = (Status.UNPREDICTABLE, "secure boot of a UKI that QEMU hands over is not settled here")
+    doubts = stub_doubts(uki, separators=boot.separators)
+    unknown |= {pcr: (Status.UNPREDICTABLE, reason) for pcr, reason in doubts.items()}
+    if artifacts.extras and boot.boot == DISK:
+        reason = f"systemd-stub also loads `{artifacts.extras[0]}`, and such extras are not measured here yet"
+        unknown |= dict.fromkeys((4, 9, 12, 13), (Status.NOT_COMPUTED, reason))
+    return unknown
