@@ -16,10 +16,18 @@ def print_measurements(
     regions: Mapping[str, tuple[Region, ...]],
     identifies: Identification,
     output_format: str,
+    *,
+    evidence: str,
 ) -> None:
     """Print launch measurements that belong to no target, as a document or as a table."""
     found = MeasurementSet(
-        target="", ids={}, identifies_image=identifies, logs={}, regions=regions, measurements=measurements
+        target="",
+        ids={},
+        identifies_image=identifies,
+        logs={},
+        regions=regions,
+        measurements=measurements,
+        evidence=evidence,
     )
     if output_format == "json":
         from podvm_builder.formats.documents import measurements_to_json

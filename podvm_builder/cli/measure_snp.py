@@ -108,7 +108,7 @@ def command(
         )
     from podvm_builder.cli.measure_output import print_measurements
 
-    print_measurements(measurements, regions, identify(hashes, rows), output_format)
+    print_measurements(measurements, regions, identify(hashes, rows), output_format, evidence="snp")
 
 
 def _kernel_hashes(kernel: Path | None, initrd: Path | None, append: str | None) -> KernelHashes | None:

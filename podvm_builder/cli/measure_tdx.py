@@ -35,4 +35,4 @@ def command(*, firmware: Path, orders: tuple[str, ...], output_format: str) -> N
     image = read_file(firmware, limit=MAX_IMAGE)
     with named(firmware):
         measurements, regions = measure_tdx(image, orders=orders)
-    print_measurements(measurements, regions, IDENTIFICATION, output_format)
+    print_measurements(measurements, regions, IDENTIFICATION, output_format, evidence="tdx")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from podvm_builder.cli.common import format_option, print_json
-from podvm_builder.errors import InputError
+from podvm_builder.cli.input_files import named, read_file
 from podvm_builder.refvalues import EXPORTERS, NEWEST, SUPPORTED, ExportOptions
 from podvm_builder.refvalues.trustee import RULES
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from podvm_builder.model.refvalue import ReferenceValues
 
 _DEFAULTS = ExportOptions()
-_LIMIT = (64 << 20) + 1
-"""Bytes read at most: one more than any document may have, so that its parser sees that it is too large."""
+_LIMIT = 64 << 20
+"""Bytes; no document may have more, and its parser says so."""
 
 
 @click.group()
@@ -63,7 +64,9 @@ def export(
     name: str,
     namespace: str,
 ) -> None:
-    """Export a measurements.json (- for stdin) in the form that Trustee reads.
+    """Export measurements in the form that Trustee reads.
+
+    MEASUREMENTS is a measurements.json, the folder of a build, or - for stdin.
 
     Only registers with a value that the measurements justify are exported, and only where they identify the
     image. What is left out, and what a policy with these values does not catch, is said on stderr.
@@ -73,12 +76,10 @@ def export(
     from podvm_builder.refvalues import reference_values
 
     options = ExportOptions(expiration=expires, name=name, namespace=namespace)
-    values = reference_values(
-        parse_measurements(_read(measurements)),
-        trustee=trustee,
-        evidence=evidence,
-        allow_unbound=allow_unbound_image,
-    )
+    source = measurements / "measurements.json" if measurements.is_dir() else measurements
+    with named(source):
+        found = parse_measurements(_read(source))
+    values = reference_values(found, trustee=trustee, evidence=evidence, allow_unbound=allow_unbound_image)
     document = encode(values, to, options)
     if output is None:
         click.echo(document.decode("utf-8"), nl=False)
@@ -99,7 +100,8 @@ def show(file: Path, output_format: str) -> None:
     """Show the values that an exported file (- for stdin) registers, as Trustee reads them."""
     from podvm_builder.refvalues.readers import read_any
 
-    form, values = read_any(_read(file))
+    with named(file):
+        form, values = read_any(_read(file))
     if output_format == "json":
         print_json({"form": form, "values": values})
         return
@@ -122,12 +124,9 @@ def _identification(values: ReferenceValues) -> str:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        with click.open_file(path, "rb") as file:
-            return bytes(file.read(_LIMIT))
-    except OSError as error:
-        hint = f"`{path / 'measurements.json'}` is the file that a build writes" if path.is_dir() else None
-        raise InputError(f"cannot read `{path}`: {error.strerror}", code="PVB608", hint=hint) from error
+    if path == Path("-"):
+        return sys.stdin.buffer.read(_LIMIT + 1)
+    return read_file(path, limit=_LIMIT)
 
 
 def summary(values: ReferenceValues) -> list[str]:
@@ -137,6 +136,7 @@ def summary(values: ReferenceValues) -> list[str]:
         for one in values.values
     ]
     lines += [f"not exported: {omission.name}: {omission.reason}" for omission in values.omitted]
+    lines.append(f"read by the policy as well, for the platform's owner to register: {', '.join(values.platform)}")
     lines.append(f"identifies the image: {_identification(values)}")
     lines += [f"caution: {caution}" for caution in values.cautions]
     return lines

@@ -21,7 +21,7 @@ class ReferenceValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Omission:
-    """Something that the policy reads, or that the measurements hold, and that is not exported."""
+    """A measured value that the policy reads and that is not exported."""
 
     name: str
     """As the verifier's policy asks for it."""
@@ -37,6 +37,8 @@ class ReferenceValues:
     """The verifier's evidence type: ``snp``, ``tdx``, ``az-snp-vtpm`` …"""
     values: tuple[ReferenceValue, ...]
     omitted: tuple[Omission, ...]
+    platform: tuple[str, ...]
+    """Names that the policy reads as well, and whose values the machine decides and not the image."""
     identified_by: tuple[str, ...]
     """Exported registers whose values are this image's; empty where any image passes."""
     not_compared: tuple[str, ...]

@@ -56,18 +56,16 @@ def reference_values(
         if bound and len(kept) == len(bound):
             identified_by.append(name.register)
         omitted += _omissions(name, rows, unbound=[] if allow_unbound or not binds else known)
-    omitted += [Omission(name=name, reason="decided by the platform, not by the image") for name in rules.platform]
-
-    target = measurements.target or "these measurements"
+    whose = f"of `{measurements.target}` " if measurements.target else ""
     if not any_value:
         raise Finding(
-            f"there is no reference value to export for `{target}` (evidence `{kind}`)",
+            f"there is no reference value {whose}to export for evidence `{kind}`",
             code="PVB601",
             hint=f"`{omitted[0].name}`: {omitted[0].reason}",
         )
     if not identified_by and not allow_unbound:
         raise Finding(
-            f"the reference values of `{target}` (evidence `{kind}`) do not identify the image: any image passes",
+            f"the reference values {whose}for evidence `{kind}` do not identify the image: any image passes",
             code="PVB602",
             hint=f"{identification.reason}; `--allow-unbound-image` exports them all the same",
         )
@@ -81,6 +79,7 @@ def reference_values(
         evidence=kind,
         values=tuple(values),
         omitted=tuple(omitted),
+        platform=rules.platform,
         identified_by=tuple(identified_by),
         not_compared=tuple(register for register in identification.by if register not in identified_by),
         cautions=tuple(cautions),

@@ -30,7 +30,7 @@ def test_stdout_is_the_document_and_stderr_the_talk(
     assert "snp_launch_measurement: 2 value(s) from snp.launch_digest\n" in captured.err
     assert "identifies the image: yes (by snp.launch_digest)\n" in captured.err
     assert "caution: the image holds the selftest programs" in captured.err
-    assert "not exported: snp_bootloader: " in captured.err
+    assert "for the platform's owner to register: snp_bootloader, " in captured.err
 
 
 def test_a_file_is_written_whole_and_can_be_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,15 +90,27 @@ def test_bad_options_exit_2(
     assert f"error[{code}]" in captured.err
 
 
-def test_a_folder_or_a_missing_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["refvalues", "export", str(tmp_path), "--to", "rvps-sample"]) == 2
-    assert str(tmp_path / "measurements.json") in capsys.readouterr().err
-    assert run(["refvalues", "show", str(tmp_path / "absent")]) == 2
-    assert "error[PVB608]" in capsys.readouterr().err
+def test_the_folder_of_a_build_stands_for_its_measurements(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["refvalues", "export", str(tmp_path), "--to", "rvps-sample"]
+    assert run(arguments) == 2
+    captured = capsys.readouterr()
+    assert "error[PVB320]" in captured.err
+    assert str(tmp_path / "measurements.json") in captured.err
+    write(tmp_path, snp_set())
+    assert run(arguments) == 0
+
+
+def test_stdin_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path(write(tmp_path, tdx_set())).open(encoding="utf-8") as file:
+        monkeypatch.setattr("sys.stdin", file)
+        assert run(["refvalues", "export", "-", "--to", "rvps-sample"]) == 0
+    assert json.loads(capsys.readouterr().out).keys() == {"mr_td", "rtmr_1", "rtmr_2"}
 
 
 def test_a_file_that_holds_no_measurements_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "measurements.json"
     file.write_text("{}", encoding="utf-8")
     assert run(["refvalues", "export", str(file), "--to", "rvps-sample"]) == 2
-    assert "error[PVB202]" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "error[PVB202]" in captured.err
+    assert str(file) in captured.err

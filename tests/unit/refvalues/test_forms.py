@@ -27,6 +27,7 @@ values = st.builds(
         evidence="snp",
         values=tuple(ReferenceValue(name=n, value=v, register="r") for n, v in pairs.items()),
         omitted=(),
+        platform=(),
         identified_by=(),
         not_compared=(),
         cautions=(),
