@@ -135,7 +135,10 @@ def with_matrix(readme: str) -> str:
 
 
 def matrix(rows: list[dict[str, object]]) -> str:
-    """Return a table of distribution and TEE by cloud; each cell is the level of support."""
+    """Return a table of distribution and TEE by cloud; each cell is the level of support.
+
+    A TEE that no cloud is supported with has no row: `list targets` says why.
+    """
     cells: dict[tuple[str, str], dict[str, str]] = {}
     clouds: dict[str, None] = {}
     for row in rows:
@@ -154,6 +157,7 @@ def matrix(rows: list[dict[str, object]]) -> str:
     lines += [
         f"| {distro} | {tee} | {' | '.join(row.get(cloud, '–') for cloud in clouds)} |"
         for (distro, tee), row in cells.items()
+        if set(row.values()) != {"–"}
     ]
     return "\n".join(lines)
 
