@@ -1,0 +1,57 @@
+"""The payload: every file that the image gets besides its packages, the same whichever builder bakes it.
+
+Paths, units and the order of activation are cloud-api-adaptor's guest contract (its 0.22 release), so that an
+image drops into its clusters; the files are ours. Units start one another through path units: user data
+written → attestation-agent → its socket → confidential-data-hub → its socket → kata-agent → its socket →
+agent-protocol-forwarder, which listens on port 15150.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from podvm_builder.guest.files import template_files
+from podvm_builder.model.plan import Plan
+from podvm_builder.model.recipe import RecipeFile, RecipeTree
+
+PRESET = "usr/lib/systemd/system-preset/10-podvm.preset"
+UNITS = "etc/systemd/system"
+
+
+def payload(plan: Plan, components: Mapping[str, bytes]) -> RecipeTree:
+    """Return the payload of a plan: path in the image, without the leading slash, to file.
+
+    Args:
+        plan: says which units are enabled or masked.
+        components: path in the image to content, see :mod:`podvm_builder.guest.components`.
+    """
+    tree = {path: RecipeFile(data=data) for path, data in template_files("guest").items()}
+    tree |= {path: RecipeFile(data=data, mode=0o755 if "/bin/" in path else 0o644) for path, data in components.items()}
+    tree[PRESET] = RecipeFile(data=_preset(plan.units))
+    # an empty unit file masks a unit as a link to /dev/null does (systemd.unit(5)), and a recipe has no links
+    tree |= {f"{UNITS}/{unit}": RecipeFile(data=b"") for unit, state in plan.units.items() if state == "mask"}
+    return {path: tree[path] for path in sorted(tree)}
+
+
+def payload_identity(components: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the content that a plan does not spell out but its root file system holds or is made by.
+
+    Its digest belongs into ``rootfs_id``: the components, the guest's files, and the scripts of the recipe.
+    """
+    scripts = {f"recipe/{path}": data for path, data in template_files("mkosi").items()}
+    return {**template_files("guest"), **components, **scripts}
+
+
+def _preset(units: Mapping[str, str]) -> bytes:
+    enabled = sorted(unit for unit, state in units.items() if state == "enable")
+    lines = [
+        "# what the plan enables, and nothing else: the first line that matches a unit counts",
+        *(f"enable {u}" for u in enabled),
+    ]
+    return "\n".join([*lines, "disable *", ""]).encode()
+
+
+def file_digests(tree: RecipeTree) -> dict[str, str]:
+    """Return the hex SHA-256 of each file of a tree."""
+    return {path: hashlib.sha256(file.data).hexdigest() for path, file in tree.items()}

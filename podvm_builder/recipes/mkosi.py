@@ -1,0 +1,79 @@
+"""A plan as a complete mkosi tree (mkosi 25.3), which plain mkosi builds.
+
+The tree holds no mirror and no path of the machine: both are inputs of the build.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from podvm_builder.catalog.load import catalogue
+from podvm_builder.errors import InputError
+from podvm_builder.guest.files import template_files
+from podvm_builder.guest.payload import payload
+from podvm_builder.model.plan import Plan
+from podvm_builder.model.recipe import RecipeFile, RecipeTree
+from podvm_builder.recipes.templates import render_template
+
+ESP_MIB = 36
+"""Size of the ESP: FAT32 with 512-byte clusters needs 33 MiB whatever it holds; the UKI has some 18."""
+
+EXECUTABLE = ("mkosi.finalize", "initrd-init")
+
+
+def render(plan: Plan, components: Mapping[str, bytes]) -> RecipeTree:
+    """Return the recipe of a plan: path to file, sorted.
+
+    Args:
+        plan: what to build.
+        components: path in the image to content, see :mod:`podvm_builder.guest.components`.
+
+    Raises:
+        InputError: a value cannot be written in mkosi's configuration.
+    """
+    values = {
+        "plan": plan,
+        "arch": catalogue().architectures[plan.target.arch].mkosi,
+        "image_id": image_name(plan),
+        "seed": seed(plan.ids.rootfs),
+        "esp_mib": ESP_MIB,
+    }
+    for setting, items, separators in (
+        ("kernel.cmdline", plan.kernel.cmdline, " \t"),
+        ("kernel.modules", plan.kernel.modules, ","),
+        ("kernel.initrd_modules", plan.kernel.initrd_modules, ","),
+        ("packages", plan.packages, ","),
+        ("image.remove", plan.image.remove, ","),
+    ):
+        for item in items:
+            _check(setting, item, separators)
+    tree: dict[str, RecipeFile] = {}
+    for name, data in template_files("mkosi").items():
+        if name.endswith(".j2"):
+            tree[name.removesuffix(".j2")] = RecipeFile(data=render_template(f"mkosi/{name}", values))
+        else:
+            tree[name] = RecipeFile(data=data, mode=0o755 if PurePosixPath(name).name in EXECUTABLE else 0o644)
+    tree |= {f"mkosi.extra/{path}": file for path, file in payload(plan, components).items()}
+    return {path: tree[path] for path in sorted(tree)}
+
+
+def image_name(plan: Plan) -> str:
+    """Return the image's name, which os-release holds as ``IMAGE_ID``: it says selftest and debug."""
+    words = ["podvm", plan.components if plan.components == "selftest" else "", plan.target.variant]
+    return "-".join(word for word in words if word and word != "production")
+
+
+def seed(rootfs_id: str) -> str:
+    """Return the seed of all identifiers of the disk: a UUID (RFC 9562, version 8) from the root's identity."""
+    raw = bytearray(bytes.fromhex(rootfs_id)[:16])
+    raw[6] = raw[6] & 0x0F | 0x80
+    raw[8] = raw[8] & 0x3F | 0x80
+    return str(uuid.UUID(bytes=bytes(raw)))
+
+
+def _check(setting: str, item: str, separators: str) -> None:
+    """Refuse what mkosi would read as something else: items of a list are lines, which may be split further."""
+    if not item or item != item.strip() or item[0] in "#;[" or any(c in item for c in "\n\r\0" + separators):
+        raise InputError(f"{item!r} in `{setting}` cannot stand in an mkosi configuration", code="PVB403")
