@@ -7,9 +7,11 @@ import shutil
 import subprocess
 
 import pytest
+from click.shell_completion import BashComplete
 
 from podvm_builder.catalog.pages import error_codes
-from podvm_builder.cli.app import run
+from podvm_builder.cli.app import COMMANDS, cli, run
+from podvm_builder.cli.lazy import LazyGroup
 
 
 def test_explain_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,11 +49,17 @@ def test_another_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "error[PVB100]" in capsys.readouterr().err
 
 
-def test_codes_complete(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from click.shell_completion import BashComplete
-
-    from podvm_builder.cli.app import cli
-
+def completions(words: list[str], incomplete: str) -> list[str]:
     completion = BashComplete(cli, {}, "podvm-build", "_PODVM_BUILD_COMPLETE")
-    found = [item.value for item in completion.get_completions(["explain"], "pvb6")]
-    assert found == [code for code in error_codes() if code.startswith("PVB6")]
+    return [item.value for item in completion.get_completions(words, incomplete)]
+
+
+def test_codes_complete() -> None:
+    assert completions(["explain"], "pvb6") == [code for code in error_codes() if code.startswith("PVB6")]
+
+
+def test_commands_complete_without_being_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LazyGroup, "get_command", None)
+    assert completions([], "") == list(COMMANDS)
+    assert completions([], "re") == ["render", "refvalues"]
+    assert "--version" in completions([], "--")
