@@ -48,6 +48,7 @@ class ToolsTree:
         stderr: int | IO[bytes] | None = None,
         cpus: Sequence[int] = (),
         umask: int = 0o022,
+        pass_fds: Sequence[int] = (),
     ) -> subprocess.Popen[bytes]:
         """Start a program in the tree; :func:`podvm_builder.tools.sandbox.spawn` says what it sees and how it ends.
 
@@ -70,6 +71,7 @@ class ToolsTree:
             stderr=stderr,
             cpus=cpus,
             umask=umask,
+            pass_fds=pass_fds,
         )
 
     def run(
