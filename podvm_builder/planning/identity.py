@@ -86,9 +86,13 @@ def plan_fields(plan: Plan, image_id: str) -> dict[str, Any]:
     }
 
 
-def components_digest(components: Mapping[str, bytes]) -> str:
-    """Return the identity of components' content: paths in the image and the digests of what stands there."""
-    listed = {path: hashlib.sha256(data).hexdigest() for path, data in components.items()}
+def components_digest(content: Mapping[str, bytes]) -> str:
+    """Return the identity of content that a plan does not spell out: its paths and their digests.
+
+    Args:
+        content: the components and what else goes into the root, see ``guest.payload.payload_identity``.
+    """
+    listed = {path: hashlib.sha256(data).hexdigest() for path, data in content.items()}
     return digest({"schema": "podvm-components/1", "files": listed})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from podvm_builder.catalog.entries import Catalogue, Evidence
-from podvm_builder.catalog.settings import Edit, Fragment, Op, show
+from podvm_builder.catalog.settings import Fragment, show
 from podvm_builder.errors import InputError, InputErrors, Place
 from podvm_builder.model.axes import Target
 from podvm_builder.model.plan import (
@@ -21,11 +21,11 @@ from podvm_builder.model.plan import (
     PlatformPlan,
 )
 from podvm_builder.planning import rules
+from podvm_builder.planning.ask import ask
 from podvm_builder.planning.identity import identities
 from podvm_builder.planning.matrix import expand
 from podvm_builder.planning.merge import Merged, merge
-from podvm_builder.planning.profile import AXES, Profile, profile_of
-from podvm_builder.planning.sets import parse_set
+from podvm_builder.planning.profile import Profile
 
 
 def make_plans(
@@ -44,20 +44,20 @@ def make_plans(
         catalogue: what is known.
         sets: the text of each ``--set``, in order.
         components_digest: identity of the content of the components, see ``planning.identity``; which
-            components they are, :func:`chosen_components` says.
+            components they are, ``planning.ask.chosen_components`` says.
         components: what ``--components`` chose, over the profile's choice.
         firmware: what ``--firmware`` chose, a name of the catalogue or any path.
 
     Raises:
         InputError, InputErrors: what is asked for does not exist or cannot work.
     """
-    profile, fragments = _asked(source, catalogue, sets, components=components, firmware=firmware)
-    targets = expand(profile, catalogue)
+    asked = ask(source, catalogue, sets, components=components, firmware=firmware)
     plans: list[Plan] = []
     errors: dict[tuple[str, Place | None], InputError] = {}
-    for target in targets:
+    for target in expand(asked.profile, catalogue):
         try:
-            plans.append(_plan(target, profile.name, catalogue, fragments, components_digest))
+            name = asked.profile.name or str(target)
+            plans.append(_plan(target, name, catalogue, asked.fragments, components_digest))
         except InputError as error:
             errors.setdefault((error.message, error.place), error)  # told once, not once a target
     if errors:
@@ -66,60 +66,19 @@ def make_plans(
 
 
 def make_plan(target: Target, catalogue: Catalogue, sets: Sequence[str] = (), *, components_digest: str) -> Plan:
-    """Resolve one target; see :func:`make_plans`."""
-    (plan,) = make_plans(target, catalogue, sets, components_digest=components_digest)
-    return plan
-
-
-def chosen_components(source: Profile | Target, catalogue: Catalogue, sets: Sequence[str] = ()) -> str:
-    """Return the components that a profile or target chooses: a set's name, or a path beside the profile.
+    """Resolve one target; see :func:`make_plans`.
 
     Raises:
-        InputError, InputErrors: as :func:`make_plans`.
+        InputError: also where ``sets`` make a matrix of it (PVB119).
     """
-    _, fragments = _asked(source, catalogue, sets, components=None, firmware=None)
-    edits = [*catalogue.defaults, *(edit for fragment in fragments for edit in fragment.edits)]
-    return str([edit.value for edit in edits if edit.key == "components"][-1])
-
-
-def _asked(
-    source: Profile | Target, catalogue: Catalogue, sets: Sequence[str], *, components: str | None, firmware: str | None
-) -> tuple[Profile, list[Fragment]]:
-    """Return the profile with what the command line changes of its axes, and the user's own fragments."""
-    if isinstance(source, Target):
-        profile = profile_of(source)
-        errors = [
-            rules.unknown_name(axis, choice.name, choice.place, catalogue)
-            for axis in AXES
-            for choice in profile.axes[axis]
-        ]
-        errors += [
-            rules.unknown_name("features", name, Place(file="command line"), catalogue) for name in source.features
-        ]
-        found = tuple(error for error in errors if error is not None)
-        if found:
-            raise InputErrors(found)
-    else:
-        profile = source
-    fragments = [Fragment(layer=f"profile {profile.name}", edits=profile.edits)]
-    for text in sets:
-        parts = parse_set(text, catalogue)
-        profile = replace(
-            profile,
-            name=parts.name or profile.name,
-            axes={**profile.axes, **parts.axes},
-            features=profile.features if parts.features is None else parts.features,
-            exclude=profile.exclude if parts.exclude is None else parts.exclude,
+    plans = make_plans(target, catalogue, sets, components_digest=components_digest)
+    if len(plans) != 1:
+        raise InputError(
+            f"`{target}` becomes {len(plans)} targets where one is wanted",
+            code="PVB119",
+            hint="give every axis a single value",
         )
-        fragments.append(Fragment(layer="--set", edits=parts.edits))
-    for option, key, value in (
-        ("--components", "components", components),
-        ("--firmware", "platform.firmware", firmware),
-    ):
-        if value is not None:
-            edit = Edit(key=key, op=Op.SET, value=value, place=Place(file=option))
-            fragments.append(Fragment(layer=option, edits=(edit,)))
-    return profile, fragments
+    return plans[0]
 
 
 def _plan(target: Target, profile: str, catalogue: Catalogue, own: Sequence[Fragment], components_digest: str) -> Plan:

@@ -42,7 +42,8 @@ class Exclusion:
 class Profile:
     """What a profile asks for; a target is a profile of one combination and no changes."""
 
-    name: str
+    name: str | None
+    """None for a target, which goes by its own name."""
     file: str | None
     """The file that it came from; None for a target."""
     axes: Mapping[str, tuple[Choice, ...]]
@@ -95,7 +96,7 @@ def profile_of(target: Target) -> Profile:
     """Return the profile that asks for one target as the catalogue has it."""
     here = Place(file="command line")
     return Profile(
-        name=str(target),
+        name=None,
         file=None,
         axes={axis: (Choice(name=getattr(target, axis), place=here),) for axis in AXES},
         features=target.features,
@@ -129,7 +130,7 @@ def read_parts(document: Document, catalogue: Catalogue, *, whole: bool) -> Part
             *shape_errors(document, root, whole=whole),
             *_name_errors(root, document, catalogue),
             *edit_errors,
-            *filter(None, (rules.check_edit(edit, catalogue) for edit in edits)),
+            *(error for edit in edits for error in rules.check_edit(edit, catalogue)),
         ]
     )
     if found:

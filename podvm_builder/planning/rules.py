@@ -26,7 +26,7 @@ _PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]+(?::[a-z0-9]+)?(?:=[A-Za-z0-9
 _UNIT = re.compile(
     r"[A-Za-z0-9:_.\\@-]{1,240}\.(?:service|socket|path|target|timer|mount|automount|swap|device|slice|scope)"
 )
-_CMDLINE_WORD = re.compile(r'(?:[!#-~]|"[ !#-~]*")+')
+_CMDLINE_WORD = re.compile(r"[!-~]+")
 _OWN_WORDS = ("roothash", "usrhash")
 
 
@@ -61,13 +61,16 @@ def check_name(name: str, place: Place) -> InputError | None:
     return _invalid(f"`{name}` is no profile name", "lower-case letters, digits and dashes, at most 63", place)
 
 
-def check_edit(edit: Edit, catalogue: Catalogue) -> InputError | None:
-    """Return the error about the first value of an edit that cannot work; what is removed need not be sound."""
+def check_edit(edit: Edit, catalogue: Catalogue) -> list[InputError]:
+    """Return the errors about values of an edit that cannot work; what is removed need not be sound."""
     if edit.op is Op.REMOVE or isinstance(edit.value, bool):
-        return None
+        return []
     if isinstance(edit.value, dict):
-        return next(filter(None, (_unit(unit, edit.place) for unit in edit.value)), None)
+        return [error for unit in edit.value if (error := _unit(unit, edit.place)) is not None]
+    if edit.value == () and edit.key in ("platform.vcpus", "platform.boot"):
+        return [_invalid(f"`{edit.key}` is empty", "there must be something to predict for", edit.place)]
     items = edit.value if isinstance(edit.value, tuple) else (edit.value,)
+    errors: list[InputError] = []
     for item, place in zip(items, edit.item_places or [edit.place] * len(items), strict=True):
         if edit.key in ("platform.firmware", "platform.cpus"):
             error = _known_name(edit.key, str(item), place, catalogue)
@@ -75,10 +78,8 @@ def check_edit(edit: Edit, catalogue: Catalogue) -> InputError | None:
             rule = _RULES.get(edit.key)
             error = rule(item, place) if rule else None
         if error is not None:
-            return error
-    if isinstance(edit.value, tuple) and not edit.value and edit.key in ("platform.vcpus", "platform.boot"):
-        return _invalid(f"`{edit.key}` is empty", "there must be something to predict for", edit.place)
-    return None
+            errors.append(error)
+    return errors
 
 
 def is_path(firmware: str, catalogue: Catalogue) -> bool:
@@ -118,7 +119,7 @@ def _cmdline(item: Item, place: Place) -> InputError | None:
     if not _CMDLINE_WORD.fullmatch(word):
         return _invalid(
             f"{word!r} is not one word of a command line",
-            "printable ASCII; one item a word; spaces only between double quotes",
+            "printable ASCII without spaces; every word is an item of its own",
             place,
         )
     if word.partition("=")[0] in _OWN_WORDS:

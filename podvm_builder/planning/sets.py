@@ -7,23 +7,39 @@ checks as a profile, and comes last in the merge.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from podvm_builder.catalog.entries import Catalogue
 from podvm_builder.catalog.yaml_source import Document, ListNode, MapNode, Node, ScalarNode, Spot, read_yaml
-from podvm_builder.errors import InputError, Place
+from podvm_builder.errors import InputError, InputErrors, Place
 from podvm_builder.planning.profile import Parts, read_parts
 
 FILE = "--set"
 _SET = re.compile(r"(?P<path>[A-Za-z_][A-Za-z0-9_.@:\\-]*?)(?P<op>\+=|-=|=)(?P<value>.*)", re.DOTALL)
 
 
-def parse_set(text: str, catalogue: Catalogue) -> Parts:
-    """Read one ``--set``.
+def parse_sets(texts: Sequence[str], catalogue: Catalogue) -> tuple[Parts, ...]:
+    """Read every ``--set``.
 
     Raises:
-        InputError: it is not of the form PATH=VALUE (PVB115), or VALUE is not YAML.
-        InputErrors: what it sets does not exist or cannot have the value.
+        InputErrors: one is not of the form PATH=VALUE (PVB115), is not YAML, or sets what does not exist or
+            cannot have the value.
     """
+    parts: list[Parts] = []
+    errors: list[InputError] = []
+    for text in texts:
+        try:
+            parts.append(_parse(text, catalogue))
+        except InputErrors as error:
+            errors += error.errors
+        except InputError as error:
+            errors.append(error)
+    if errors:
+        raise InputErrors(tuple(errors))
+    return tuple(parts)
+
+
+def _parse(text: str, catalogue: Catalogue) -> Parts:
     match = _SET.fullmatch(text)
     if match is None:
         raise InputError(

@@ -1,0 +1,184 @@
+"""TARGET or PROFILE and the options that change it: from the command line to plans, for every command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from podvm_builder.errors import InputError, Place
+
+if TYPE_CHECKING:
+    from podvm_builder.model.axes import Target
+    from podvm_builder.model.plan import Plan
+    from podvm_builder.planning.profile import Profile
+
+_MAX_BYTES = 512 * 1024
+"""More than any profile that the reader takes, so that it says that one is too large."""
+_MAX_COMPONENT = 512 * 1024 * 1024
+
+
+def source_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument ``source``."""
+    return click.argument("source", metavar="TARGET|PROFILE", shell_complete=_complete)(function)
+
+
+def set_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option ``--set`` as ``sets``."""
+    return click.option(
+        "--set",
+        "sets",
+        multiple=True,
+        metavar="PATH=VALUE",
+        help="Change a setting as a profile would; += and -= edit lists. May be given several times.",
+    )(function)
+
+
+def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--components`` and ``--firmware``, whose paths may be anywhere."""
+    function = click.option("--firmware", metavar="NAME|FILE", help="Firmware to predict for.")(function)
+    return click.option("--components", metavar="DIR|selftest|none", help="The guest's programs.")(function)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """What a command works on."""
+
+    plans: tuple[Plan, ...]
+    components: Mapping[str, bytes]
+    """Path in the image, without the leading slash, to content."""
+    base: Path
+    """The folder that relative paths in the plans are relative to."""
+
+
+def resolve(
+    source: str, sets: Sequence[str] = (), *, components: str | None = None, firmware: str | None = None
+) -> Resolved:
+    """Turn arguments into plans.
+
+    Raises:
+        InputError, InputErrors: the source or an option is wrong.
+    """
+    from podvm_builder.catalog.load import catalogue
+    from podvm_builder.guest.payload import payload_identity
+    from podvm_builder.planning.ask import chosen_components
+    from podvm_builder.planning.identity import components_digest
+    from podvm_builder.planning.make import make_plans
+
+    known = catalogue()
+    asked, base = read_source(source)
+    chosen = components if components is not None else chosen_components(asked, known, sets)
+    content = load_components(chosen, Path.cwd() if components is not None else base, anywhere=components is not None)
+    if firmware is not None and firmware not in known.firmware:
+        firmware = str(Path(firmware).resolve())
+    plans = make_plans(
+        asked,
+        known,
+        sets,
+        components_digest=components_digest(payload_identity(content)),
+        components=components if components in (None, "selftest", "none") else str(Path(components).resolve()),
+        firmware=firmware,
+    )
+    return Resolved(plans=plans, components=content, base=base)
+
+
+def read_source(text: str) -> tuple[Profile | Target, Path]:
+    """Read a target or a profile; return it with the folder that its paths are relative to."""
+    from podvm_builder.model.axes import Target
+
+    path = Path(text)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        from podvm_builder.planning.profile import parse_profile
+
+        return parse_profile(read_profile(path), file=text), path.absolute().parent
+    return Target.parse(text), Path.cwd()
+
+
+def read_profile(path: Path) -> str:
+    """Read a profile's text.
+
+    Raises:
+        InputError: it cannot be read, is too large, or is not UTF-8.
+    """
+    place = Place(file=str(path))
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot read the profile: {error.strerror}", code="PVB121", place=place) from None
+    if len(data) > _MAX_BYTES:
+        raise InputError(f"the profile is larger than {_MAX_BYTES} bytes", code="PVB109", place=place)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"the profile is not UTF-8 (byte {error.start})", code="PVB121", place=Place(file=str(path), line=line)
+        ) from None
+
+
+def inside(base: Path, value: str) -> Path:
+    """Return a profile's path, followed through symbolic links, if it stays in the profile's folder.
+
+    Raises:
+        InputError: it leads out of the folder (PVB113).
+    """
+    path = (base / value).resolve()
+    if not path.is_relative_to(base.resolve()):
+        raise InputError(f"`{value}` leads out of the profile's folder, to `{path}`", code="PVB113")
+    return path
+
+
+def load_components(name: str, base: Path, *, anywhere: bool) -> dict[str, bytes]:
+    """Read the components of a set or folder: path in the image, without the leading slash, to content.
+
+    Args:
+        name: ``selftest``, ``none``, or the path of a folder that holds the components by name.
+        base: what a relative path is relative to.
+        anywhere: whether the path may lead out of ``base``.
+
+    Raises:
+        InputError: the folder or a file cannot be read (PVB122), leads out of ``base`` (PVB113), or does not
+            hold the guest's components (PVB401, PVB402).
+    """
+    from podvm_builder.guest.components import place_components, selftest
+
+    if name == "none":
+        return {}
+    if name == "selftest":
+        return selftest()
+    folder = base / name if anywhere else inside(base, name)
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except OSError as error:
+        raise InputError(
+            f"cannot read the components in `{folder}`: {error.strerror}",
+            code="PVB122",
+            hint="`--components` takes a folder that holds the programs by name, `selftest`, or `none`",
+        ) from None
+    return {path: _component(folder / file) for file, path in place_components(names, folder=str(folder)).items()}
+
+
+def _component(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_COMPONENT + 1)
+    except OSError as error:
+        raise InputError(f"cannot read `{path}`: {error.strerror}", code="PVB122") from None
+    if not data or len(data) > _MAX_COMPONENT:
+        what = f"larger than {_MAX_COMPONENT} bytes" if data else "empty"
+        raise InputError(f"the component `{path}` is {what}", code="PVB122")
+    return data
+
+
+def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    from podvm_builder.catalog.load import catalogue
+    from podvm_builder.planning.support import every_target, why_not
+
+    known = catalogue()
+    targets = [str(target) for target in every_target(known) if why_not(target, known) is None]
+    profiles = [str(path) for path in Path().glob("*.yaml")]
+    return [name for name in (*targets, *profiles) if name.startswith(incomplete)]
