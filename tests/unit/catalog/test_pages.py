@@ -51,7 +51,6 @@ def test_a_page_says_what_it_means_and_what_to_do(code: str) -> None:
     assert not page.body.lower().startswith("what to do")
     assert page.body.endswith("\n")
     assert not page.body.endswith("\n\n")
-    assert max(map(len, raw.splitlines())) <= 120
 
 
 @pytest.mark.parametrize("code", ["PVB000", "PVB1000", "../PVB100", "", "pvb100"])
