@@ -20,15 +20,22 @@ def print_measurements(
     evidence: str,
 ) -> None:
     """Print launch measurements that belong to no target, as a document or as a table."""
-    found = MeasurementSet(
-        target="",
-        ids={},
-        identifies_image=identifies,
-        logs={},
-        regions=regions,
-        measurements=measurements,
-        evidence=evidence,
+    print_set(
+        MeasurementSet(
+            target="",
+            ids={},
+            identifies_image=identifies,
+            logs={},
+            regions=regions,
+            measurements=measurements,
+            evidence=evidence,
+        ),
+        output_format,
     )
+
+
+def print_set(found: MeasurementSet, output_format: str) -> None:
+    """Print a whole set, as a document or as a table."""
     if output_format == "json":
         from podvm_builder.formats.documents import measurements_to_json
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from podvm_builder.measure.artifacts import BootArtifacts
 from podvm_builder.measure.boot_log import DIRECT, DISK, boot_log
 from podvm_builder.measure.stub import NO_CMDLINE, command_line, stub_doubts, stub_rules
 from podvm_builder.measure.uki_digests import UkiDigests, digest_uki
 from podvm_builder.model.event import Event
-from podvm_builder.model.measurement import Basis, Measurement, Status
+from podvm_builder.model.measurement import Basis, Identification, Measurement, Status
 
 DEFAULT_BANKS = ("sha1", "sha256", "sha384")
 BANKS = (*DEFAULT_BANKS, "sha512")
 """Banks that can be predicted."""
 
+IDENTIFYING = ("tpm.pcr04", "tpm.pcr11", "tpm.pcr12")
 _OLDEST_KERNEL = (5, 19)
 _FROM_IMAGE = (4, 9, 11, 12, 13, 14)
 _PLATFORM = {
@@ -35,7 +36,6 @@ _FIXED: Mapping[int, tuple[Status, str]] = {
     15: (Status.PER_VM, "systemd extends machine id, file systems and volume keys where its units run"),
 }
 _INITDATA = "guest agents extend it with the digest of the pod's initdata; zero where a pod has none"
-_HABITS = "this firmware repeats events when a boot attempt fails: learn it from a known machine"
 
 Finding = tuple[Status, str]
 """Why a register has no value."""
@@ -53,8 +53,8 @@ class TpmBoot:
     """Words that systemd's boot phase units extend PCR 11 with; empty where those units are masked."""
     separators: bool = True
     """Whether units of systemd 259 and newer may extend their separators."""
-    plain_firmware: bool = True
-    """Whether the firmware's first boot attempt succeeds, as OVMF's does; otherwise PCR 4 and 5 are the platform's."""
+    platform: Mapping[int, str] = field(default_factory=dict)
+    """Further PCRs that this machine's firmware decides, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,8 @@ class TpmPrediction:
 
     log: tuple[Event, ...]
     measurements: tuple[Measurement, ...]
+    uki_sha256: bytes
+    """Of the whole file."""
 
 
 def fold(events: Iterable[Event], pcr: int, algorithm: str) -> bytes:
@@ -99,6 +101,19 @@ def predict_tpm(
     return tuple(_predict(artifacts, boot, tuple(banks), digests, disk_sha256) for boot in boots)
 
 
+def identify_by_tpm(rows: Sequence[Measurement]) -> Identification:
+    """Say whether PCRs tie a TPM's quote to the image: the UKI in PCR 4 and 11, and in 12 that nothing was added."""
+    for register in IDENTIFYING:
+        row = next((row for row in rows if row.register == register), None)
+        if row is None or row.value is None:
+            return Identification(value=False, by=(), reason=f"`{register}`: {'absent' if row is None else row.reason}")
+    return Identification(
+        value=True,
+        by=IDENTIFYING,
+        reason="the TPM measures the UKI, and in PCR 12 that nothing was added to it; as good as the TPM is trusted",
+    )
+
+
 def _predict(
     artifacts: BootArtifacts, boot: TpmBoot, banks: tuple[str, ...], digests: UkiDigests, disk_sha256: str | None
 ) -> TpmPrediction:
@@ -122,7 +137,7 @@ def _predict(
         for bank in banks:
             finding = (Status.PER_VM, _INITDATA) if (pcr, bank) == (8, "sha256") else unknown.get(pcr)
             rows += _rows(log, boot, (pcr, bank), finding, basis)
-    return TpmPrediction(log=log, measurements=tuple(rows))
+    return TpmPrediction(log=log, measurements=tuple(rows), uki_sha256=digests.file)
 
 
 def _rows(
@@ -179,8 +194,6 @@ def _unknown(artifacts: BootArtifacts, boot: TpmBoot) -> dict[int, Finding]:
             Status.NOT_COMPUTED,
             "covers the disk's partition table; give the image rather than the UKI alone",
         )
-    if not boot.plain_firmware:
-        unknown |= dict.fromkeys((4, 5), (Status.PLATFORM, _HABITS))
     if boot.secure_boot == "on":
         unknown[7] = (Status.NOT_COMPUTED, "covers the firmware's keys; no variable store was given")
         if boot.boot == DIRECT:
@@ -190,4 +203,4 @@ def _unknown(artifacts: BootArtifacts, boot: TpmBoot) -> dict[int, Finding]:
     if artifacts.extras and boot.boot == DISK:
         reason = f"systemd-stub also loads `{artifacts.extras[0]}`, and such extras are not measured here yet"
         unknown |= dict.fromkeys((4, 9, 12, 13), (Status.NOT_COMPUTED, reason))
-    return unknown
+    return unknown | {pcr: (Status.PLATFORM, reason) for pcr, reason in boot.platform.items()}

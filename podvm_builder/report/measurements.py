@@ -1,10 +1,21 @@
-"""Launch measurements as a table: what is the same for all rows above it, what differs in columns."""
+"""Measurements as tables: what is the same for all rows above it, what differs in columns, one table per TEE or TPM."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from podvm_builder.model.measurement import Measurement, MeasurementSet
+
+Value = str | int | bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A row of the table: one measurement, or several that say the same of different banks."""
+
+    row: Measurement
+    algs: tuple[str, ...]
 
 
 def render_measurements(found: MeasurementSet) -> str:
@@ -21,24 +32,49 @@ def render_measurements(found: MeasurementSet) -> str:
 
         identifies the image: no (the launch digest covers …)
     """
-    rows = found.measurements
+    families = dict.fromkeys(row.register.partition(".")[0] for row in found.measurements)
+    lines: list[str] = []
+    for family in families:
+        lines += _table([row for row in found.measurements if row.register.partition(".")[0] == family])
+    identifies = found.identifies_image
+    answer = f"yes (by {', '.join(identifies.by)}: {identifies.reason})" if identifies.value else None
+    lines.append(f"identifies the image: {answer or f'no ({identifies.reason})'}")
+    return "\n".join(map(_printable, lines))
+
+
+def _table(rows: Sequence[Measurement]) -> list[str]:
     common, varying = _variants(rows)
     lines = _columns([[key, _text(value)] for key, value in common.items()])
     if lines:
         lines.append("")
-    header = ["register", *varying, "value"]
-    lines += _columns([header, *([row.register, *_cells(row, varying), _value(row)] for row in rows)])
+    merged = _merge_banks(rows)
+    banks = len({alg for line in merged for alg in line.algs}) > 1
+    header = ["register", *(["bank"] if banks else []), *varying, "value"]
+    cells = [
+        [line.row.register, *([",".join(line.algs)] if banks else []), *_cells(line.row, varying), _value(line.row)]
+        for line in merged
+    ]
+    lines += _columns([header, *cells])
     remarks = list(dict.fromkeys(row.reason for row in rows if row.value is not None and row.reason))
-    lines += ["", *(f"note: {remark}" for remark in remarks)] if remarks else []
-    identifies = found.identifies_image
-    answer = f"yes, by {', '.join(identifies.by)}" if identifies.value else "no"
-    return "\n".join([*lines, "", f"identifies the image: {answer} ({identifies.reason})"])
+    if remarks:
+        lines += ["", *(f"note: {remark}" for remark in remarks)]
+    return [*lines, ""]
 
 
-def _variants(rows: Sequence[Measurement]) -> tuple[dict[str, str | int | bool], list[str]]:
+def _merge_banks(rows: Sequence[Measurement]) -> list[_Line]:
+    """Put rows without a value together that differ in the bank alone."""
+    merged: dict[object, _Line] = {}
+    for number, row in enumerate(rows):
+        same = (row.register, row.status, row.reason, tuple(row.variant.items())) if row.value is None else number
+        before = merged.get(same)
+        merged[same] = _Line(row, (row.alg,)) if before is None else _Line(before.row, (*before.algs, row.alg))
+    return list(merged.values())
+
+
+def _variants(rows: Sequence[Measurement]) -> tuple[dict[str, Value], list[str]]:
     """Return the variant's entries that every row shares, and the names of the others in order."""
     names = list(dict.fromkeys(name for row in rows for name in row.variant))
-    common: dict[str, str | int | bool] = {}
+    common: dict[str, Value] = {}
     varying: list[str] = []
     for name in names:
         values = {row.variant.get(name) for row in rows}
@@ -57,8 +93,13 @@ def _value(row: Measurement) -> str:
     return f"{row.status} ({row.reason})" if row.value is None else row.value.hex()
 
 
-def _text(value: str | int | bool) -> str:
+def _text(value: Value) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
+def _printable(line: str) -> str:
+    """Make what an image says of itself, a file name for instance, harmless to a terminal."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:

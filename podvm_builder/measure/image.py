@@ -1,0 +1,197 @@
+"""Every register of a built image's evidence: SNP, TDX and TPM put together, and what they identify."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from podvm_builder.errors import FormatError, InputError
+from podvm_builder.formats.kernel_hashes import KernelHashes
+from podvm_builder.measure.artifacts import read_boot_artifacts
+from podvm_builder.measure.boot_log import DIRECT, DISK, PHASES
+from podvm_builder.measure.inputs import Cpu
+from podvm_builder.measure.snp import REGISTER as LAUNCH_DIGEST
+from podvm_builder.measure.snp import measure_launch
+from podvm_builder.measure.snp_launch import SnpLaunch
+from podvm_builder.measure.tdx import MRTD, measure_tdx, run_time_registers
+from podvm_builder.measure.tpm import DEFAULT_BANKS, TpmBoot, predict_tpm
+from podvm_builder.measure.vmm import find_vmm
+from podvm_builder.model.axes import Target
+from podvm_builder.model.manifest import ImageManifest
+from podvm_builder.model.measurement import Identification, Measurement, MeasurementSet, Status
+from podvm_builder.model.plan import EvidencePlan, PlatformPlan
+from podvm_builder.model.reader import BinaryReader
+from podvm_builder.model.region import Region
+
+CODE = "PVB247"
+RAW = "image.raw"
+UKI = "image.efi"
+
+_CLOUD_FIRMWARE = "covers firmware that the cloud provides, and not the image"
+_CLOUD_KEYS = "covers secure-boot state and keys of the cloud's firmware, which the image does not decide"
+_CLOUD_DISK = "covers the partition table, which changes where the cloud grows the disk"
+_HASHING_FIRMWARE = (
+    "firmware that checks kernel hashes may try a boot twice and measure it twice: learn it from a machine"
+)
+
+Launch = tuple[tuple[Measurement, ...], Mapping[str, tuple[Region, ...]]]
+
+
+def measure_image(
+    manifest: ImageManifest,
+    *,
+    image: BinaryReader,
+    uki: BinaryReader,
+    firmware: Mapping[str, bytes],
+    banks: Sequence[str] = DEFAULT_BANKS,
+    phases: tuple[str, ...] = PHASES,
+    workers: int = 1,
+) -> MeasurementSet:
+    """Predict every register that the evidence of a built image's target holds.
+
+    Args:
+        manifest: what the build recorded.
+        image: ``image.raw``.
+        uki: ``image.efi``, what QEMU loads in a direct boot, without a command line of its own and without initrd.
+        firmware: images by the name that the manifest's platform uses; one that is not there makes registers
+            ``not-computed``.
+        banks: TPM banks.
+        phases: what the image's boot phase units extend PCR 11 with, where the manifest says that they run.
+        workers: threads for hashing; the result does not depend on it.
+
+    Raises:
+        FormatError: the image is not what it should be; see :func:`read_boot_artifacts`.
+        InputError: the files are not those of the manifest (PVB247); a CPU or VMM that is not known.
+    """
+    _check_size(manifest, RAW, image)
+    _check_size(manifest, UKI, uki)
+    boots = _boots(manifest, firmware, phases if manifest.phases else ())
+    predictions = predict_tpm(
+        read_boot_artifacts(image),
+        boots,
+        banks=tuple(banks),
+        disk_sha256=manifest.files[RAW].sha256,
+        workers=workers,
+    )
+    kernel = predictions[0].uki_sha256
+    if kernel.hex() != manifest.files[UKI].sha256:
+        raise InputError(f"the UKI inside `{RAW}` is not the `{UKI}` of the manifest", code=CODE)
+    launch: Launch = ((), {})
+    match Target.parse(manifest.target).tee:
+        case "snp":
+            launch = _snp(manifest.platform, firmware, KernelHashes(kernel=kernel))
+        case "tdx":
+            launch = _tdx(manifest.platform, firmware)
+    rows = (*launch[0], *(row for prediction in predictions for row in prediction.measurements))
+    return MeasurementSet(
+        target=manifest.target,
+        ids={"rootfs": manifest.ids.rootfs, "image": manifest.ids.image, "plan": manifest.ids.plan},
+        identifies_image=identify(manifest.evidence, rows),
+        logs={boot.boot: prediction.log for boot, prediction in zip(boots, predictions, strict=True)},
+        regions=launch[1],
+        measurements=rows,
+        flags=manifest.flags,
+        evidence=manifest.evidence.kind,
+    )
+
+
+def identify(evidence: EvidencePlan, rows: Sequence[Measurement]) -> Identification:
+    """Say whether the values at hand tie evidence to the image: the catalogue's word, held to what was predicted."""
+    if not evidence.identifies:
+        return Identification(value=False, by=(), reason=evidence.reason)
+    for register in evidence.by:
+        found = [row for row in rows if row.register == register]
+        if not any(row.value is not None and any(basis.kind == "image" for basis in row.basis) for row in found):
+            why = next((row.reason for row in found if row.reason), "it is not among the measurements")
+            reason = f"`{register}` would have to be known, too: {why}"
+            return Identification(value=False, by=(), reason=reason)
+    return Identification(value=True, by=evidence.by, reason=evidence.reason)
+
+
+def _check_size(manifest: ImageManifest, name: str, reader: BinaryReader) -> None:
+    record = manifest.files.get(name)
+    if record is None or record.size != reader.size:
+        said = "does not list it" if record is None else f"says {record.size}"
+        raise InputError(
+            f"`{name}` has {reader.size} bytes; the manifest {said}",
+            code=CODE,
+            hint="the folder holds files of different builds; build it again",
+        )
+
+
+def _boots(manifest: ImageManifest, firmware: Mapping[str, bytes], phases: tuple[str, ...]) -> tuple[TpmBoot, ...]:
+    """Return the boot from disk, which a proof by boot takes on any target, and the direct boot where there is one."""
+    platform = manifest.platform
+    of_cloud: dict[int, str] = {}
+    if platform.vmm != "qemu":
+        of_cloud[7] = _CLOUD_KEYS
+        if "tpm.pcr05" not in manifest.evidence.promised:
+            of_cloud[5] = _CLOUD_DISK
+    disk = TpmBoot(
+        boot=DISK,
+        secure_boot=platform.secure_boot,
+        phases=phases,
+        # the units that extend separators are masked together with those of the phases
+        separators=manifest.phases,
+        platform=of_cloud,
+    )
+    if DIRECT not in platform.boot:
+        return (disk,)
+    habits = dict.fromkeys((4, 5), _HASHING_FIRMWARE)
+    hashing = _takes_kernel_hashes(firmware.get(platform.firmware, b""))
+    return disk, replace(disk, boot=DIRECT, platform=habits if hashing else {})
+
+
+def _takes_kernel_hashes(firmware: bytes) -> bool:
+    """Say whether a firmware reserves a place for kernel hashes, and so checks what QEMU loads."""
+    try:
+        SnpLaunch(firmware, kernel=KernelHashes(kernel=bytes(32)))
+    except FormatError:
+        return False
+    return True
+
+
+def _snp(platform: PlatformPlan, firmware: Mapping[str, bytes], kernel: KernelHashes) -> Launch:
+    def measure(image: bytes) -> Launch:
+        rows: list[Measurement] = []
+        regions: dict[str, tuple[Region, ...]] = {}
+        for boot in platform.boot:
+            hashes = kernel if boot == DIRECT and _takes_kernel_hashes(image) else None
+            measured, names = measure_launch(
+                SnpLaunch(image, kernel=hashes),
+                vmms=(find_vmm(platform.vmm),),
+                cpus=tuple(map(Cpu.parse, platform.cpus)),
+                vcpus=platform.vcpus,
+                guest_features=platform.guest_features,
+                boot=boot,
+            )
+            rows += measured
+            regions |= names
+        return tuple(rows), regions
+
+    return _with_firmware(platform, firmware, LAUNCH_DIGEST, measure)
+
+
+def _tdx(platform: PlatformPlan, firmware: Mapping[str, bytes]) -> Launch:
+    rows, regions = _with_firmware(platform, firmware, MRTD, measure_tdx)
+    if all(row.register == MRTD for row in rows):
+        rows += run_time_registers(platform.firmware or "the cloud's")
+    return rows, regions
+
+
+def _with_firmware(
+    platform: PlatformPlan, firmware: Mapping[str, bytes], register: str, measure: Callable[[bytes], Launch]
+) -> Launch:
+    """Measure a launch, or say why there is no value."""
+    image = firmware.get(platform.firmware)
+    if not platform.firmware:
+        status, reason = Status.PLATFORM, _CLOUD_FIRMWARE
+    elif image is None:
+        status, reason = Status.NOT_COMPUTED, f"firmware `{platform.firmware}` is not at hand"
+    else:
+        try:
+            return measure(image)
+        except FormatError as error:
+            status, reason = Status.NOT_COMPUTED, error.message
+    variant = {"vmm": platform.vmm, "firmware": platform.firmware or "the cloud's"}
+    return (Measurement(register=register, alg="sha384", status=status, reason=reason, variant=variant),), {}
