@@ -24,7 +24,7 @@ from podvm_builder.measure.tdx import IDENTIFICATION, ORDERS, SINGLE_PASS, measu
     multiple=True,
     default=(SINGLE_PASS,),
     show_default=True,
-    help="Order in which the VMM adds and measures pages; repeatable. `podvm-build explain PVB235` says whose is which.",
+    help="Order in which the VMM adds and measures pages; repeatable (`podvm-build explain PVB235`).",
 )
 @format_option
 def command(*, firmware: Path, orders: tuple[str, ...], output_format: str) -> None:
