@@ -29,7 +29,7 @@ from podvm_builder.measure.tdx import mrtd, read_sections
 from podvm_builder.measure.vmm import VMMS
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.support.firmware import Firmware  # noqa: E402
+from tests.support.firmware import Firmware
 
 ROUNDS = 21
 CPUS = tuple(map(Cpu.parse, ("EPYC-v4", "EPYC-Milan", "EPYC-Genoa", "EPYC-Turin")))
