@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# the same examples on every run, and no failure because a machine is busy
+settings.register_profile("podvm", derandomize=True, deadline=None)
+settings.load_profile("podvm")
 
 PROJECT = Path(__file__).parent.parent
 

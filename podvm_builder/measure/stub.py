@@ -67,7 +67,10 @@ def stub_doubts(uki: Uki, *, separators: bool) -> dict[int, str]:
     version = uki.stub_version
     if stub_rules(version) is None:
         said = "the UKI does not name its stub's version" if version is None else f"systemd-stub {version} is not known"
-        return dict.fromkeys((4, 9, 11, 12, 13), f"{said}; known are {OLDEST} to {NEWEST}")
+        # what userspace of an unknown new version extends besides is as unknown
+        old = version is not None and version < OLDEST
+        pcrs = (4, 9, 11, 12, 13) if old or not separators else (4, 5, 7, 9, 11, 12, 13, 14)
+        return dict.fromkeys(pcrs, f"{said}; known are {OLDEST} to {NEWEST}")
     assert version is not None  # noqa: S101 - there are rules, so there is a version
     doubts: dict[int, str] = {}
     for name in _UNSETTLED:

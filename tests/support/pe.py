@@ -76,7 +76,13 @@ def build_pe(
     optional = bytearray(optional_size)
     struct.pack_into("<H", optional, 0, magic if magic is not None else (0x20B if plus else 0x10B))
     struct.pack_into(
-        "<IIIH", optional, 56, address if size_of_image is None else size_of_image, headers, 0xDEADBEEF, subsystem
+        "<IIIH",
+        optional,
+        56,
+        address & 0xFFFFFFFF if size_of_image is None else size_of_image,
+        headers,
+        0xDEADBEEF,
+        subsystem,
     )
     struct.pack_into("<I", optional, directory_offset - 4, directories)
     if certificate:

@@ -1,0 +1,143 @@
+"""GPT and FAT: images built by the tests, tables of real boots, and damage."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import pytest
+
+from podvm_builder.errors import FormatError
+from podvm_builder.formats.fat import FatFilesystem
+from podvm_builder.formats.gpt import esp, measured_data, parse_gpt
+from podvm_builder.formats.readers import BytesReader, read_all
+from tests.support.disk import ESP, ROOT, build_disk, build_fat
+
+FILES = {
+    "EFI/BOOT/BOOTX64.EFI": bytes(range(256)) * 40,
+    "EFI/BOOT/BOOTX64.EFI.extra.d/a rather long name of an addon.addon.efi": b"addon",
+    "loader/loader.conf": b"",
+    "Näme.txt": b"x",
+}
+
+
+@pytest.mark.parametrize("bits", [12, 16, 32])
+@pytest.mark.parametrize("scatter", [False, True])
+def test_fat_of_every_kind(bits: int, scatter: bool) -> None:
+    filesystem = FatFilesystem(BytesReader(build_fat(FILES, bits=bits, cluster=2, scatter=scatter)))
+    assert filesystem.bits == bits
+    assert [entry.name for entry in filesystem.list()] == ["EFI", "loader", "Näme.txt"]
+    for path, data in FILES.items():
+        entry = filesystem.find(path.lower())
+        assert entry is not None
+        assert read_all(filesystem.open(entry)) == data
+    assert filesystem.find("EFI/nothing") is None
+    assert filesystem.list("not/there") == ()
+    with pytest.raises(FormatError, match="a file where a folder"):
+        filesystem.list("loader/loader.conf/x")
+
+
+def test_fat_with_a_folder_of_many_clusters() -> None:
+    files = {f"many/file number {number}.txt": str(number).encode() for number in range(100)}
+    filesystem = FatFilesystem(BytesReader(build_fat(files, bits=16, scatter=True)))
+    assert len(filesystem.list("many")) == 100
+    entry = filesystem.find("many/FILE NUMBER 99.TXT")
+    assert entry is not None
+    assert read_all(filesystem.open(entry)) == b"99"
+
+
+def test_fat_loop_is_refused() -> None:
+    data = bytearray(build_fat({"a": b"x" * 2000}, bits=16))
+    filesystem = FatFilesystem(BytesReader(bytes(data)))
+    (entry,) = filesystem.list()
+    (reserved,) = struct.unpack_from("<H", data, 14)
+    struct.pack_into("<H", data, reserved * 512 + 2 * (entry.cluster + 1), entry.cluster)
+    with pytest.raises(FormatError, match="loop") as caught:
+        broken = FatFilesystem(BytesReader(bytes(data)))
+        list(broken._chain(entry.cluster))
+    assert caught.value.code == "PVB243"
+
+
+@pytest.mark.parametrize(
+    ("next_cluster", "message"), [(0, "does not exist"), (60000, "does not exist"), (0xFFFF, "more than")]
+)
+def test_fat_broken_chain_is_refused(next_cluster: int, message: str) -> None:
+    data = bytearray(build_fat({"a": b"x" * 2000}, bits=16))
+    (entry,) = FatFilesystem(BytesReader(bytes(data))).list()
+    struct.pack_into("<H", data, 512 + 2 * entry.cluster, next_cluster)
+    with pytest.raises(FormatError, match=message):
+        FatFilesystem(BytesReader(bytes(data))).open(entry)
+
+
+@pytest.mark.parametrize("data", [b"", bytes(512), b"\xeb\x3c\x90" + bytes(507) + b"\x55\xaa"])
+def test_not_fat(data: bytes) -> None:
+    with pytest.raises(FormatError):
+        FatFilesystem(BytesReader(data))
+
+
+@pytest.mark.parametrize("sector", [512, 4096])
+def test_gpt_and_its_event(sector: int) -> None:
+    filesystem = build_fat({"a": b"content"}, bits=12)
+    disk = build_disk([(ROOT, b"root" * 3000), (ESP, filesystem)], sector=sector, gap=3)
+    gpt = parse_gpt(BytesReader(disk))
+    assert gpt.sector == sector
+    assert [(partition.number, partition.name) for partition in gpt.partitions] == [(4, "part0"), (5, "part1")]
+    assert read_all(esp(BytesReader(disk), gpt))[: len(filesystem)] == filesystem
+    data = measured_data(gpt)
+    assert data[:92] == disk[sector : sector + 92]
+    assert struct.unpack_from("<Q", data, 92) == (2,)
+    assert data[100:] == disk[2 * sector + 3 * 128 : 2 * sector + 5 * 128]
+
+
+def test_gpt_entries_larger_than_usual_are_measured_whole() -> None:
+    disk = build_disk([(ESP, b"x" * 512)], entry_size=256)
+    assert len(measured_data(parse_gpt(BytesReader(disk)))) == 92 + 8 + 256
+
+
+def _with(disk: bytes, offset: int, value: bytes, *, crc: bool = True) -> bytes:
+    """Change bytes of the header, and its CRC if asked to."""
+    header = bytearray(disk[512 : 512 + 92])
+    header[offset : offset + len(value)] = value
+    if crc:
+        header[16:20] = bytes(4)
+        header[16:20] = struct.pack("<I", zlib.crc32(header))
+    return disk[:512] + bytes(header) + disk[512 + 92 :]
+
+
+DISK = build_disk([(ESP, b"x" * 5120), (ROOT, b"y" * 5120)])
+
+
+@pytest.mark.parametrize(
+    ("disk", "message"),
+    [
+        (bytes(4096), "no GUID partition table"),
+        (_with(DISK, 40, b"\x01", crc=False), "header's CRC"),
+        (_with(DISK, 12, b"\x10"), "header size"),
+        (_with(DISK, 24, b"\x02"), "says that it is at sector 2"),
+        (_with(DISK, 80, struct.pack("<I", 1 << 30)), "entries of"),
+        (_with(DISK, 84, struct.pack("<I", 100)), "entries of"),
+        (_with(DISK, 72, struct.pack("<Q", 1 << 60)), "outside the image"),
+        (_with(DISK, 88, bytes(4)), "CRC of the entries"),
+        (_with(DISK, 48, struct.pack("<Q", 36)), "outside the usable ones"),
+        (DISK[:-1024], "behind the end of the image"),
+    ],
+)
+def test_a_damaged_gpt_is_refused(disk: bytes, message: str) -> None:
+    with pytest.raises(FormatError, match=message) as caught:
+        parse_gpt(BytesReader(disk))
+    assert caught.value.code == "PVB242"
+
+
+def test_partitions_that_overlap_are_refused() -> None:
+    table = bytearray(DISK[1024 : 1024 + 128 * 128])
+    table[128 + 32 : 128 + 40] = table[32:40]  # the second begins where the first does
+    changed = DISK[:1024] + bytes(table) + DISK[1024 + len(table) :]
+    with pytest.raises(FormatError, match="overlaps"):
+        parse_gpt(BytesReader(_with(changed, 88, struct.pack("<I", zlib.crc32(table)))))
+
+
+@pytest.mark.parametrize("kinds", [[ROOT], [ESP, ESP]])
+def test_one_efi_system_partition_is_needed(kinds: list[object]) -> None:
+    disk = build_disk([(kind, b"x" * 512) for kind in kinds])  # type: ignore[misc]
+    with pytest.raises(FormatError, match="EFI system partitions"):
+        esp(BytesReader(disk), parse_gpt(BytesReader(disk)))
