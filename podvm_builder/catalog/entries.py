@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from functools import cache
 
 from podvm_builder.catalog.settings import Edit
 from podvm_builder.model.axes import Target
@@ -175,18 +176,23 @@ class Tools:
         return hashlib.sha256(rfc8785.dumps(spec)).hexdigest()
 
 
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile("[a-z0-9._-]*".join(map(re.escape, text.split("*"))))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
     """A level that targets have, and the test that proves it."""
 
     level: str
     targets: tuple[str, ...]
-    """Patterns over the text of a target, with ``*``."""
+    """Patterns over the text of a target; ``*`` stands for any name, so ``a/b/*`` is not about ``a/b/c+debug``."""
     test: str
 
     def covers(self, target: Target) -> bool:
         """Return whether the proof is about this target."""
-        return any(fnmatchcase(str(target), pattern) for pattern in self.targets)
+        return any(_pattern(pattern).fullmatch(str(target)) for pattern in self.targets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

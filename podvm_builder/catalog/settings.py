@@ -141,7 +141,7 @@ def edits_of(key: str, node: Node, document: Document) -> Iterator[Edit]:
     """Return the edits that one setting's value makes.
 
     Raises:
-        InputError: the value is not of the setting's kind (PVB104).
+        InputError: the value is not of the setting's kind (PVB104), or is no range of numbers (PVB117).
     """
     kind = SETTINGS[key]
     if kind is Kind.STATES:
@@ -185,7 +185,7 @@ def _items(key: str, node: Node, document: Document) -> tuple[Item, ...]:
         try:
             return parse_counts(value)
         except ValueError as error:
-            raise InputError(str(error), code="PVB104", place=document.place(node.spot)) from None
+            raise InputError(str(error), code="PVB117", place=document.place(node.spot)) from None
     wanted = str if kind is Kind.WORDS else int
     if not isinstance(value, wanted) or isinstance(value, bool):
         raise InputError(f"`{key}` must be a list of {_ITEMS[kind]}", code="PVB104", place=document.place(node.spot))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 
 def _shape(value: Any) -> str:
@@ -19,6 +19,10 @@ def _shape(value: Any) -> str:
 
 def _item(value: Any) -> str:
     return "number" if isinstance(value, int) and not isinstance(value, bool) else "text"
+
+
+def _exact(value: Any) -> Any:
+    return value if type(value) is int else str(value)  # `1.0` and `true` equal 1, too
 
 
 class _Model(BaseModel):
@@ -144,7 +148,7 @@ class Platform(_Model):
 class ProfileDocument(_Model):
     """A profile of podvm-build: narrows, combines or changes targets."""
 
-    schema_: Annotated[Literal[1], Field(alias="schema")]
+    schema_: Annotated[Literal[1], BeforeValidator(_exact), Field(alias="schema")]
     """Version of this document's form."""
     name: Annotated[str, Field(examples=["acme"])] | None = None
     """Name of the profile; without one it is that of the file."""

@@ -155,7 +155,8 @@ def _edits(root: MapNode, document: Document) -> tuple[tuple[Edit, ...], list[In
         try:
             edits += edits_of(key, node, document)
         except InputError as error:
-            errors.append(error)
+            if error.code != "PVB104":  # wrong types are told by `shape_errors`, and better
+                errors.append(error)
     return tuple(edits), errors
 
 
@@ -168,6 +169,13 @@ def _name_errors(root: MapNode, document: Document, catalogue: Catalogue) -> Ite
                 error = rules.unknown_name(axis, choice.name, choice.place, catalogue)
                 if error is not None:
                     yield error
+        if not row.entries and row is not root:
+            yield InputError(
+                "an exclusion names no axis",
+                code="PVB117",
+                place=document.place(row.spot),
+                hint="e.g. `{tee: tdx, cloud: aws}`",
+            )
     name = root.get("name")
     if isinstance(name, ScalarNode) and isinstance(name.value, str):
         error = rules.check_name(name.value, document.place(name.spot))

@@ -164,7 +164,8 @@ def _describe(node: Node) -> str:
     if isinstance(node, MapNode):
         return "a mapping"
     if isinstance(node.value, str):
-        return f"`{node.text}`" if node.text else "empty text"
+        text = node.text if len(node.text) <= 60 else f"{node.text[:60]}…"
+        return f"`{text}`" if text else "empty text"
     return f"the {'truth value' if isinstance(node.value, bool) else 'number'} `{node.text}`"
 
 
