@@ -1,0 +1,95 @@
+"""``measure tpm`` and ``measure image`` as a user runs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from podvm_builder.cli.app import run
+from podvm_builder.formats.documents import parse_measurements
+from tests.support.firmware import Firmware
+from tests.support.manifests import QEMU, build, evidence, write_folder
+from tests.support.pe import build_uki
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_folder(tmp_path, *build("debian-13/snp/libvirt", QEMU, evidence("snp", "snp.launch_digest")))
+    (tmp_path / "firmware.fd").write_bytes(Firmware(size=1 << 16, unique_pages=4).build())
+    return tmp_path
+
+
+def test_tpm_of_an_image_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["measure", "tpm", "--image", str(folder / "image.raw"), "--bank", "sha256", "--format", "json"]) == 0
+    found = parse_measurements(capsys.readouterr().out.encode())
+    assert [row.register for row in found.measurements] == [f"tpm.pcr{pcr:02d}" for pcr in range(16)]
+    assert (found.evidence, found.identifies_image.value) == ("tpm", True)
+    assert any(event.subject == "partition table" for event in found.logs["disk"])
+
+
+def test_tpm_of_a_uki_as_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["measure", "tpm", "--uki", str(folder / "image.efi"), "--secure-boot", "off"]) == 0
+    out = capsys.readouterr().out
+    assert "tpm.pcr05  sha1,sha256,sha384  -            not-computed" in out
+    assert "65caf8dd1e0ea7a6347b635d2b379c93b9a1351edc2afc3ecda700e534eb3068" in out
+    assert "identifies the image: yes (by tpm.pcr04, tpm.pcr11, tpm.pcr12" in out
+
+
+def test_image_with_its_firmware(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["measure", "image", str(folder), "--firmware", str(folder / "firmware.fd"), "--format", "json"]) == 0
+    found = parse_measurements(capsys.readouterr().out.encode())
+    assert found.identifies_image.by == ("snp.launch_digest",)
+    assert found.ids == {"rootfs": "aa" * 32, "image": "bb" * 32, "plan": "cc" * 32}
+
+
+def test_image_without_its_firmware(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["measure", "image", str(folder), "--cache", str(tmp_path / "cache")]) == 0
+    captured = capsys.readouterr()
+    assert "not-computed (firmware `test` is not at hand)" in captured.out
+    assert "identifies the image: no" in captured.out
+    assert "no tools tree of this build" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["tpm"], "PVB248"),
+        (["tpm", "--image", "image.raw", "--uki", "image.efi"], "PVB248"),
+        (["tpm", "--uki", "image.raw"], "PVB248"),
+        (["tpm", "--image", "image.raw", "--secure-boot", "on"], "PVB246"),
+        (["tpm", "--image", "image.raw", "--phase", "a", "--phase", "a"], "PVB248"),
+        (["tpm", "--image", "missing"], "PVB320"),
+        (["tpm", "--image", "manifest.json"], "PVB242"),
+        (["tpm", "--image", "image.raw", "--bank", "md5"], "PVB100"),
+        (["image", "missing"], "PVB320"),
+    ],
+)
+def test_bad_input(
+    folder: Path, args: list[str], code: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert run(["measure", *args]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"error[{code}]" in captured.err
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, json.dumps({"schema": "podvm-manifest/9"})])
+def test_a_damaged_manifest(folder: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    assert run(["measure", "image", str(folder)]) == 2
+    assert "error[PVB203]" in capsys.readouterr().err
+
+
+def test_file_names_cannot_reach_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.support.disk import ESP, build_disk, build_fat
+
+    files = {"EFI/BOOT/BOOTX64.EFI": build_uki(), "loader/credentials/\x1b[31m.cred": b"x"}
+    disk = tmp_path / "disk.raw"
+    disk.write_bytes(build_disk([(ESP, build_fat(files, bits=12, cluster=4))]))
+    assert run(["measure", "tpm", "--image", str(disk)]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "[31m.cred" in out
