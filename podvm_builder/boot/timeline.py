@@ -7,9 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from podvm_builder.model.boot import Extend, SelftestLine, Stage
 
+_SUBJECTS: Mapping[str, str] = {
+    "partition table": "the firmware reads the disk",
+    "UKI": "the firmware loads the UKI",
+    "kernel in section .linux": "the stub starts the kernel",
+    "initrd": "the kernel has its initrd",
+    "exit of boot services": "the kernel takes over",
+}
+"""Events of the predicted log that are worth a date, by their subject."""
+_PHASE = "phase "
 _FIRST_OF_PCR: Mapping[int, str] = {
     8: "the guest measures its init data (PCR 8)",
-    11: "the stub measures the UKI's sections (PCR 11)",
+    11: "the stub measures the UKI's sections",
 }
 
 _SELFTEST = re.compile(r"(PASS|FAIL) ([a-z0-9-]{1,64}): ([ -~]{1,256})")
@@ -41,13 +50,11 @@ def timeline(extends: Sequence[Extend], milestones: Mapping[str, float], up: flo
 def _from_tpm(extends: Sequence[Extend]) -> Iterable[Stage]:
     seen: set[int] = set()
     for number, extend in enumerate(extends):
-        what = None
+        what = _SUBJECTS.get(extend.subject or "")
         if number == 0:
             what = "the firmware starts to measure"
-        elif extend.pcr == 4 and extend.subject is not None and "Calling" not in extend.subject:
-            what = f"PCR 4: {extend.subject}"
-        elif extend.pcr == 5 and extend.subject is not None:
-            what = f"PCR 5: {extend.subject}"
+        elif extend.subject is not None and extend.subject.startswith(_PHASE):
+            what = f"systemd: {extend.subject}"
         elif extend.pcr in _FIRST_OF_PCR and extend.pcr not in seen:
             what = _FIRST_OF_PCR[extend.pcr]
         seen.add(extend.pcr)

@@ -1,0 +1,120 @@
+"""``podvm-build boot``: start a built image, and compare the TPM with the prediction."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from podvm_builder.cli.common import format_option, print_json
+from podvm_builder.errors import Finding, InputError
+from podvm_builder.model.boot import BootResult, Outcome
+
+_CODES = {
+    Outcome.TIMEOUT: "PVB510",
+    Outcome.STOPPED: "PVB511",
+    Outcome.PANIC: "PVB511",
+    Outcome.OOPS: "PVB511",
+    Outcome.EMULATOR: "PVB512",
+    Outcome.TPM: "PVB514",
+}
+_MIN_MEMORY, _MAX_MEMORY = 512, 1 << 20
+
+
+def _memory(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
+    """Read a memory size as QEMU writes it, a number of MiB or one with M or G; return MiB."""
+    match = re.fullmatch(r"([0-9]{1,7})([MG]?)", value)
+    mib = int(match[1]) * (1024 if match[2] == "G" else 1) if match else 0
+    if not _MIN_MEMORY <= mib <= _MAX_MEMORY:
+        raise click.BadParameter(f"`{value}` is not a memory size from {_MIN_MEMORY}M, e.g. 2048M or 4G")
+    return mib
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--smp", "vcpus", type=click.IntRange(1, 64), default=2, show_default=True, help="Number of vCPUs.")
+@click.option(
+    "--memory", callback=_memory, default="2048M", show_default=True, metavar="SIZE", help="Memory, e.g. 2048M or 4G."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1, 86400),
+    default=300,
+    show_default=True,
+    help="Seconds until the forwarder must have answered.",
+)
+@click.option(
+    "--secure-boot",
+    type=click.Choice(["absent", "off", "on"]),
+    default="absent",
+    show_default=True,
+    help="State of the firmware's secure boot.",
+)
+@click.option("--cache", type=click.Path(path_type=Path), help="Where the tools tree is kept.")
+@format_option
+def command(
+    *,
+    folder: Path,
+    vcpus: int,
+    memory: int,
+    timeout: float,
+    secure_boot: str,
+    cache: Path | None,
+    output_format: str,
+) -> None:
+    """Boot a built image, and compare the TPM with the prediction.
+
+    DIR holds a build's image.raw, manifest.json and measurements.json; the image is not written to. QEMU, OVMF and
+    a software TPM come from the tools tree, with KVM where it works and emulation elsewhere. The console and the
+    result go to DIR/boot/. Exits 1 if the image does not come up or a predicted register differs.
+    """
+    if secure_boot != "absent":
+        raise InputError(
+            f"`--secure-boot {secure_boot}` cannot be booted yet", code="PVB501", hint="--secure-boot absent"
+        )
+    from podvm_builder.boot.folder import read_folder, write_result
+    from podvm_builder.boot.machine import Machine
+    from podvm_builder.boot.run import boot
+    from podvm_builder.report.boot import boot_to_json, render_boot
+    from podvm_builder.tools.cache import open_cache
+    from podvm_builder.tools.tree import ensure_tree
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    output = read_folder(folder)
+    place = open_cache(cache)
+    result, serial_log = boot(
+        output,
+        tree=ensure_tree(cache=place, progress=say),
+        cache=place,
+        machine=Machine(vcpus=vcpus, memory_mib=memory, secure_boot=secure_boot),
+        timeout=timeout,
+        say=say,
+    )
+    document = boot_to_json(result)
+    write_result(folder, document, serial_log)
+    if output_format == "json":
+        print_json(document)
+    else:
+        click.echo(render_boot(result))
+    error = _error(result, folder)
+    if error is not None:
+        raise error
+
+
+def _error(result: BootResult, folder: Path) -> Finding | None:
+    """Return what the command ends with where the image is not proved."""
+    log = f"{folder / 'boot' / 'serial.log'} has the console, {folder / 'boot' / 'result.json'} the rest"
+    if result.outcome is not Outcome.UP:
+        reached = result.timeline[-1].what if result.timeline else "nothing at all"
+        tail = "".join(f"\n  | {line}" for line in result.console_tail)
+        return Finding(f"{result.reason}; last seen: {reached}{tail}", code=_CODES[result.outcome], hint=log)
+    different = [f"`{register.register}` {register.alg}" for register in result.registers if register.equal is False]
+    if different:
+        return Finding(f"not as predicted: {', '.join(different)}", code="PVB520", hint=log)
+    failed = [f"{line.component}: {line.what}" for line in result.selftest if not line.passed]
+    if failed:
+        return Finding(f"a selftest component reports: {'; '.join(failed)}", code="PVB521", hint=log)
+    return None
