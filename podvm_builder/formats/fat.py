@@ -203,6 +203,9 @@ def _short_name(entry: bytes) -> str:
     if base[:1] == b"\x05":  # stands for 0xE5, which would mean: deleted
         base = b"\xe5" + base[1:]
     extension = entry[8:11].rstrip(b" ")
+    # the bits with which Windows NT, and mtools after it, keep a name that is all lower case
+    base = base.lower() if entry[12] & 0x08 else base
+    extension = extension.lower() if entry[12] & 0x10 else extension
     return (base + (b"." + extension if extension else b"")).decode("cp437")
 
 

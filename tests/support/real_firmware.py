@@ -13,8 +13,8 @@ OVMF = Path("usr/share/ovmf/OVMF.fd")
 
 
 def debian_ovmf() -> Path:
-    """Return OVMF.fd of the newest tools tree, of the one that PODVM_BUILD_TEST_TREE names, or of this host."""
-    named = os.environ.get("PODVM_BUILD_TEST_TREE")
+    """Return OVMF.fd of the newest tools tree, of the one that PODVM_TEST_TOOLS names, or of this host."""
+    named = os.environ.get("PODVM_TEST_TOOLS")
     trees = sorted(default_cache().glob("tools/*/tree"), key=lambda tree: tree.stat().st_mtime, reverse=True)
     for root in [*([Path(named)] if named else []), *trees, Path("/")]:
         if (root / OVMF).is_file():
