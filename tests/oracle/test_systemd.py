@@ -109,7 +109,7 @@ def test_signing_leaves_the_authenticode_digest_alone(oracle: Oracle) -> None:
     assert authenticode(BytesReader(uki), ("sha256",))["sha256"] in signed[len(uki) :]
 
 
-@pytest.mark.parametrize(("bits", "megabytes"), [("12", 4), ("16", 32), ("32", 64)])
+@pytest.mark.parametrize(("bits", "megabytes"), [("12", 2), ("16", 32), ("32", 64)])
 def test_file_systems_of_mkfs_vfat(oracle: Oracle, bits: str, megabytes: int) -> None:
     image = oracle.folder / "esp.img"
     with image.open("wb") as file:
