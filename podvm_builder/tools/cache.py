@@ -18,8 +18,10 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
+from podvm_builder.errors import Lacking
 from podvm_builder.tools.files import writing
 from podvm_builder.tools.lock import Held, lock
 from podvm_builder.tools.sandbox import remove
@@ -80,6 +82,30 @@ def sweep(work: Path) -> None:
             continue
 
 
+def refuse_while_busy(cache: Path) -> None:
+    """See that no build or boot uses the cache.
+
+    Raises:
+        Lacking: PVB316, one does.
+    """
+    work = cache / "work"
+    if work.is_dir():
+        sweep(work)
+        if any(path.is_dir() for path in work.iterdir()):
+            raise Lacking(f"a build or boot under way uses `{cache}`", code="PVB316", hint="wait until it has ended")
+
+
+def remove_contents(cache: Path) -> None:
+    """Remove packages, package layers and firmware.
+
+    Raises:
+        Lacking: PVB312, something could not be deleted; PVB316, a build is under way.
+    """
+    refuse_while_busy(cache)
+    for name in ("packages", "layers", "firmware"):
+        remove(cache / name)
+
+
 def prune_layers(cache: Path, keep: str) -> None:
     """Remove all but the last used package layers; ``keep`` counts as just used and always stays.
 
@@ -96,6 +122,20 @@ def prune_layers(cache: Path, keep: str) -> None:
                 remove(layer)
         except Held:
             continue
+
+
+def layer_folder(cache: Path, rootfs_id: str) -> Path:
+    """Return where the package layer of a root file system is kept."""
+    return cache / "layers" / rootfs_id
+
+
+def layer_date(folder: Path) -> datetime | None:
+    """Return when the packages of a layer were installed, or None where there is no whole layer.
+
+    mkosi writes a layer's manifest last.
+    """
+    dates = [path.stat().st_mtime for path in folder.glob("*.manifest")]
+    return datetime.fromtimestamp(min(dates), UTC) if dates else None
 
 
 def layer_lock(cache: Path, rootfs_id: str) -> Path:

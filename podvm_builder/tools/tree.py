@@ -11,6 +11,7 @@ from typing import IO
 
 from podvm_builder.catalog.load import catalogue
 from podvm_builder.errors import Lacking
+from podvm_builder.tools.cache import refuse_while_busy
 from podvm_builder.tools.lock import lock
 from podvm_builder.tools.process import Say, read_text, stop
 from podvm_builder.tools.sandbox import Bind, remove, spawn
@@ -147,20 +148,20 @@ def ensure_tree(*, cache: Path, progress: Say, mirror: str | None = None) -> Too
         return load_tree(cache, spec.id) or make_tree(spec, cache=cache, progress=progress, mirror=mirror)
 
 
-def remove_tree(cache: Path, spec_id: str) -> bool:
-    """Remove a tree; False if there is none.
+def remove_trees(cache: Path) -> int:
+    """Remove every tree of the cache, also those of other versions of the package list; return how many there were.
 
     Raises:
-        Lacking: PVB312, something in it could not be deleted.
+        Lacking: PVB312, something could not be deleted; PVB316, a build is under way.
     """
-    folder = tree_folder(cache, spec_id)
+    refuse_while_busy(cache)
     with lock(cache / "locks" / "tools", wait=lambda pid: None):
-        if not folder.exists():
-            return False
-        # first it stops being a tree, so that an interrupted removal leaves none that looks whole
-        (folder / "tree.json").unlink(missing_ok=True)
-        remove(folder)
-    return True
+        folders = [path for path in (cache / "tools").glob("*") if path.is_dir()]
+        for folder in folders:
+            # first it stops being a tree, so that an interrupted removal leaves none that looks whole
+            (folder / "tree.json").unlink(missing_ok=True)
+            remove(folder)
+    return sum(not folder.name.startswith(".") for folder in folders)
 
 
 def require(tree: ToolsTree, package: str) -> str:

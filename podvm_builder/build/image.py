@@ -1,0 +1,226 @@
+"""The build: a plan becomes an output folder, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from podvm_builder.build.mkosi import Conditions, Inputs, run_mkosi
+from podvm_builder.build.outputs import RAW, UKI, collect, make_manifest, read_packages, sync
+from podvm_builder.build.progress import Steps
+from podvm_builder.errors import Finding, Lacking
+from podvm_builder.formats.documents import measurements_to_json
+from podvm_builder.formats.manifest import manifest_to_json
+from podvm_builder.measure.image import measure_image
+from podvm_builder.model.manifest import ImageManifest
+from podvm_builder.model.measurement import MeasurementSet
+from podvm_builder.model.plan import Plan
+from podvm_builder.model.recipe import RecipeTree
+from podvm_builder.recipes.mkosi import render
+from podvm_builder.refvalues import export_all, reference_values
+from podvm_builder.tools.cache import layer_date, layer_folder, layer_lock, prune_layers, work_folder
+from podvm_builder.tools.files import FileReader, replace_folder, write_atomic, writing
+from podvm_builder.tools.firmware import NotAtHand, get_firmware
+from podvm_builder.tools.lock import Held, lock
+from podvm_builder.tools.mirror import Mirrors, find_mirrors
+from podvm_builder.tools.sandbox import remove
+from podvm_builder.tools.tree import ToolsTree, ensure_tree
+
+STEPS = ("tools", "render", "mkosi", "inspect", "measure", "export")
+"""The steps of a build, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Inputs of a build that its plan does not hold; none of them shows in the image."""
+
+    out: Path
+    """The folder that holds a folder for each target."""
+    cache: Path
+    base: Path
+    """What a relative path of a firmware is relative to."""
+    mirror: str | None = None
+    """URI of the Debian archive, where the user gave one."""
+    fresh: bool = False
+    """Whether the packages are installed anew, the archive's newest, instead of taken from an earlier build's layer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A build that is there whole."""
+
+    folder: Path
+    manifest: ImageManifest
+    measurements: MeasurementSet
+    reference_values: tuple[Path, ...]
+    """Files for verifiers; empty where nothing can be promised."""
+    no_reference_values: str
+    """Why there are none; empty where there are."""
+    recipe: RecipeTree
+    tree: ToolsTree
+    mirrors: Mirrors
+
+
+def build_image(plan: Plan, components: Mapping[str, bytes], *, options: Options, steps: Steps) -> Built:
+    """Build a plan's image, measure it, and export its reference values.
+
+    Everything is made beside the output folder, which is replaced in one step at the end: whatever happens before
+    leaves the former output as it was.
+
+    Args:
+        plan: what to build.
+        components: path in the image to content.
+        options: where, and with what help.
+        steps: shows the progress of :data:`STEPS`.
+
+    Raises:
+        BuildFailed: PVB410, mkosi failed; PVB413, it made something else.
+        Lacking: the machine lacks a program, a right or space; PVB411, another process builds the same folder.
+        RemoteError: PVB302, a package mirror refused or did not answer.
+        InputError: the plan cannot be rendered or measured.
+    """
+    folder = options.out / plan.target.folder
+    log = options.out / f"{plan.target.folder}.mkosi.log"
+    with writing(options.out):
+        options.out.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        with steps.step("tools"):
+            tree = ensure_tree(cache=options.cache, progress=steps.say, mirror=options.mirror)
+            mirrors = find_mirrors(options.mirror, suite=plan.distro.release)
+            steps.say(f"packages come from {mirrors.archive or 'the default mirror'}, by {mirrors.origin}")
+        with steps.step("render"):
+            recipe = render(plan, components)
+        new = options.out / f".{plan.target.folder}.new-{secrets.token_hex(4)}"
+        try:
+            with writing(new):
+                new.mkdir()
+            with work_folder(options.cache) as work:
+                with steps.step("mkosi"), _layer(plan, options, steps):
+                    made = run_mkosi(
+                        inputs_of(plan, recipe),
+                        tree=tree,
+                        cache=options.cache,
+                        work=work,
+                        mirrors=mirrors,
+                        log=log,
+                        conditions=Conditions(),
+                        progress=steps.say,
+                    )
+                with steps.step("inspect"):
+                    collect(made, new)
+                    manifest = make_manifest(
+                        plan, folder=new, packages=read_packages(made), components=components, tree=tree
+                    )
+                    _write_json(new / "manifest.json", manifest_to_json(manifest))
+            with steps.step("measure"):
+                firmware = _firmware(plan, tree=tree, options=options, mirrors=mirrors, steps=steps)
+                measurements = measure(new, manifest, firmware)
+                _write_json(new / "measurements.json", measurements_to_json(measurements))
+            with steps.step("export"):
+                names, why_none = _export(new, measurements)
+                with writing(new):
+                    (new / "logs").mkdir()
+                    log.rename(new / "logs" / "mkosi.log")
+                    new.chmod(0o755)
+                sync(new)
+                former = replace_folder(new, folder)
+                if former is not None:
+                    remove(former)
+        finally:
+            remove(new)
+    return Built(
+        folder=folder,
+        manifest=manifest,
+        measurements=measurements,
+        reference_values=tuple(folder / "reference-values" / name for name in names),
+        no_reference_values=why_none,
+        recipe=recipe,
+        tree=tree,
+        mirrors=mirrors,
+    )
+
+
+def inputs_of(plan: Plan, recipe: RecipeTree) -> Inputs:
+    """Return what mkosi is given for a plan."""
+    return Inputs(
+        recipe=recipe,
+        distribution=plan.distro.name,
+        release=plan.distro.release,
+        repositories=plan.distro.repositories,
+        layer=plan.ids.rootfs,
+    )
+
+
+def measure(folder: Path, manifest: ImageManifest, firmware: Mapping[str, bytes]) -> MeasurementSet:
+    """Predict the registers of the image in a folder.
+
+    Raises:
+        FormatError, InputError: as :func:`podvm_builder.measure.image.measure_image`.
+    """
+    with FileReader(folder / RAW) as image, FileReader(folder / UKI) as uki:
+        return measure_image(manifest, image=image, uki=uki, firmware=firmware, workers=os.cpu_count() or 1)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a target's output folder against other builds of it."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock(folder.with_name(f".{folder.name}.lock")))
+        except Held as held:
+            who = f"process {held.pid}" if held.pid else "another process"
+            raise Lacking(
+                f"{who} is building `{folder}`", code="PVB411", hint="wait for it, or give another folder with -o"
+            ) from None
+        yield
+
+
+@contextmanager
+def _layer(plan: Plan, options: Options, steps: Steps) -> Iterator[None]:
+    """Hold the package layer of a plan's root; builds of other targets with the same root wait for it."""
+
+    def waiting(pid: int | None) -> None:
+        steps.say(f"waiting for process {pid or '?'}, which uses the same package layer")
+
+    with lock(layer_lock(options.cache, plan.ids.rootfs), wait=waiting):
+        folder = layer_folder(options.cache, plan.ids.rootfs)
+        if options.fresh:
+            remove(folder)
+        elif (made := layer_date(folder)) is not None:
+            steps.say(f"packages are those of {made:%Y-%m-%d %H:%M} UTC; --fresh takes the archive's newest")
+        yield
+        prune_layers(options.cache, plan.ids.rootfs)
+
+
+def _firmware(plan: Plan, *, tree: ToolsTree, options: Options, mirrors: Mirrors, steps: Steps) -> dict[str, bytes]:
+    """Return the firmware of a plan's platform by its name there; empty where there is none or it is not at hand."""
+    name = plan.platform.firmware
+    if not name:
+        return {}
+    found = get_firmware(name, base=options.base, tree=tree, cache=options.cache, mirrors=mirrors, progress=steps.say)
+    if isinstance(found, NotAtHand):
+        steps.note(f"firmware {name} is not at hand, so nothing is computed from it: {found.reason}")
+        return {}
+    known = "a build that the catalogue knows" if found.known else "no build that the catalogue knows"
+    steps.say(f"firmware {name}: sha256:{found.sha256}, {known}")
+    return {name: found.data}
+
+
+def _export(folder: Path, measurements: MeasurementSet) -> tuple[tuple[str, ...], str]:
+    """Write the reference values in every form; return the files' names, or why there are none."""
+    try:
+        files = export_all(reference_values(measurements))
+    except Finding as finding:
+        return (), finding.message
+    for name, data in files.items():
+        write_atomic(folder / "reference-values" / name, data)
+    return tuple(files), ""
+
+
+def _write_json(path: Path, document: Mapping[str, object]) -> None:
+    write_atomic(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())

@@ -1,0 +1,150 @@
+"""From mkosi's output to a build's output folder: which files, what they are, and what they were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from podvm_builder.errors import BuildFailed
+from podvm_builder.formats.uki import parse_uki
+from podvm_builder.guest.components import COMPONENTS
+from podvm_builder.model.manifest import ComponentRecord, FileRecord, ImageManifest, PackageRecord
+from podvm_builder.model.plan import Plan
+from podvm_builder.tools.files import FileReader, move_file, sha256_file, writing
+from podvm_builder.tools.tree import ToolsTree, require
+
+RAW = "image.raw"
+UKI = "image.efi"
+_MKOSI_MANIFEST = "image.manifest"
+_ROOT_HASH = re.compile(rb"(?:^|\s)roothash=([0-9a-f]{64,128})(?=\s|\0|$)")
+
+
+def collect(made: Path, folder: Path) -> None:
+    """Move the image and its UKI from mkosi's output into a folder.
+
+    Raises:
+        BuildFailed: PVB413, mkosi made something else.
+        Lacking: PVB321 or PVB322.
+    """
+    for name in (RAW, UKI):
+        source = made / name
+        if not source.is_file():
+            raise _unexpected(f"made no `{name}`")
+        # mkosi leaves a link where it added a version to the name
+        move_file(source.resolve(), folder / name)
+    with writing(folder):
+        for name in (RAW, UKI):
+            (folder / name).chmod(0o644)
+
+
+def read_packages(made: Path) -> tuple[PackageRecord, ...]:
+    """Return the image's packages from mkosi's manifest, sorted.
+
+    Raises:
+        BuildFailed: PVB413, there is none, or it is not what mkosi 25 writes.
+    """
+    try:
+        rows: list[dict[str, Any]] = json.loads((made / _MKOSI_MANIFEST).read_bytes())["packages"]
+        found = {PackageRecord(name=row["name"], version=row["version"], arch=row["architecture"]) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise _unexpected(f"made no `{_MKOSI_MANIFEST}` with the packages") from None
+    return tuple(sorted(found, key=lambda package: (package.name, package.arch, package.version)))
+
+
+def read_root_hash(uki: Path) -> str:
+    """Return the root hash of dm-verity that stands in the UKI's command line, hex.
+
+    Raises:
+        BuildFailed: PVB413, there is none.
+        FormatError: the file is no UKI.
+    """
+    with FileReader(uki) as reader:
+        match = _ROOT_HASH.search(parse_uki(reader).text(".cmdline"))
+    if match is None:
+        raise _unexpected(f"made a `{UKI}` without root hash")
+    return match[1].decode()
+
+
+def make_manifest(
+    plan: Plan,
+    *,
+    folder: Path,
+    packages: tuple[PackageRecord, ...],
+    components: Mapping[str, bytes],
+    tree: ToolsTree,
+) -> ImageManifest:
+    """Return what was built in ``folder`` from a plan."""
+    return ImageManifest(
+        target=str(plan.target),
+        profile=plan.profile,
+        ids=plan.ids,
+        flags=flags(plan),
+        root_hash=read_root_hash(folder / UKI),
+        root_format=plan.image.root_format,
+        phases=plan.measure.phases,
+        platform=plan.platform,
+        evidence=plan.evidence,
+        source_date_epoch=plan.image.source_date_epoch,
+        tools={
+            "spec": tree.spec_id,
+            "packages": tree.packages_digest,
+            "mkosi": require(tree, "mkosi"),
+            "systemd": require(tree, "systemd"),
+        },
+        files={
+            name: FileRecord(size=(folder / name).stat().st_size, sha256=sha256_file(folder / name))
+            for name in (RAW, UKI)
+        },
+        packages=packages,
+        components=component_records(plan.components, components),
+    )
+
+
+def flags(plan: Plan) -> tuple[str, ...]:
+    """Return what a verifier must know of an image: that its agents are stand-ins, or that it can be logged into."""
+    said = (
+        ("selftest", plan.components == "selftest"),
+        ("debug", plan.target.variant == "debug"),
+        ("unverified-components", plan.components not in ("selftest", "none")),
+    )
+    return tuple(flag for flag, holds in said if holds)
+
+
+def component_records(source: str, components: Mapping[str, bytes]) -> tuple[ComponentRecord, ...]:
+    """Return a record for each file of the components, sorted by path."""
+    names = {component.path: component.name for component in COMPONENTS}
+    return tuple(
+        ComponentRecord(
+            name=names.get(path, path.rsplit("/", 1)[-1]),
+            path=f"/{path}",
+            sha256=hashlib.sha256(data).hexdigest(),
+            source=source,
+        )
+        for path, data in sorted(components.items())
+    )
+
+
+def sync(folder: Path) -> None:
+    """Have every file of a folder on the disk, so that a power cut after the renaming finds them whole.
+
+    Raises:
+        Lacking: PVB321, the disk is full.
+    """
+    with writing(folder):
+        for path in [*folder.rglob("*"), folder]:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+
+def _unexpected(what: str) -> BuildFailed:
+    return BuildFailed(
+        f"mkosi ended well but {what}", code="PVB413", hint="the recipe's [Output] section decides what is made"
+    )

@@ -1,0 +1,72 @@
+"""Recipes as folders: written whole or not at all, and compared with what they should be."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from podvm_builder.build.mkosi import write_tree
+from podvm_builder.errors import Finding
+from podvm_builder.model.recipe import RecipeTree
+from podvm_builder.tools.files import replace_folder, writing
+from podvm_builder.tools.sandbox import remove
+
+_SHOWN = 5
+
+
+def write_recipe(tree: RecipeTree, folder: Path) -> None:
+    """Put a recipe in the place of a folder, in one step.
+
+    Raises:
+        Lacking: PVB321, the disk is full; PVB322, the place cannot be written.
+    """
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    new = folder.with_name(f".{folder.name}.new-{secrets.token_hex(4)}")
+    try:
+        write_tree(tree, new)
+        former = replace_folder(new, folder)
+        if former is not None:
+            remove(former)
+    finally:
+        remove(new)
+
+
+def check_recipe(tree: RecipeTree, folder: Path) -> None:
+    """See that a folder holds exactly a recipe.
+
+    Raises:
+        Finding: PVB415, naming the first files that differ and how.
+    """
+    differing = differences(tree, folder)
+    if differing:
+        more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+        raise Finding(
+            f"`{folder}` is not what would be rendered: {'; '.join(differing[:_SHOWN])}{more}",
+            code="PVB415",
+            hint="run `podvm-build render` without --check to write it",
+        )
+
+
+def differences(tree: RecipeTree, folder: Path) -> list[str]:
+    """Return in words what differs between a folder and a recipe, by path."""
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
+    found = {path: f"`{path}` is in the folder only" for path in there - tree.keys()}
+    for path, file in tree.items():
+        if path not in there:
+            found[path] = f"`{path}` is absent"
+        elif (how := _difference(folder / path, file.data, file.mode)) is not None:
+            found[path] = f"`{path}` {how}"
+    return [found[path] for path in sorted(found)]
+
+
+def _difference(path: Path, data: bytes, mode: int) -> str | None:
+    if path.is_symlink() or not path.is_file():
+        return "is not a plain file"
+    present = path.read_bytes()
+    if present != data:
+        pairs = zip([*present.splitlines(), None], [*data.splitlines(), None], strict=False)
+        line = next((number for number, (a, b) in enumerate(pairs, 1) if a != b), None)
+        return f"differs from line {line} on" if line else "differs in its end"
+    # of the mode, only whether it can be run is kept by version control
+    return None if bool(path.stat().st_mode & 0o100) == bool(mode & 0o100) else "differs in being executable"

@@ -1,0 +1,46 @@
+"""``podvm-build render``: the mkosi recipe of a plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from podvm_builder.cli.source import input_options, resolve, set_option, source_argument
+
+
+@click.command()
+@source_argument
+@set_option
+@input_options
+@click.option("--builder", type=click.Choice(["mkosi"]), default="mkosi", show_default=True, help="Whose recipe.")
+@click.option(
+    "-o", "--output", "out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where to write it."
+)
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if the folder is not what would be written.")
+def command(
+    *,
+    source: str,
+    sets: tuple[str, ...],
+    components: str | None,
+    firmware: str | None,
+    builder: str,
+    out: Path,
+    check: bool,
+) -> None:
+    """Write the recipe of each target into a folder of its own below DIR, or check that it is there.
+
+    Plain mkosi builds it; it holds no package mirror and no path of this machine.
+    """
+    from podvm_builder.build.recipe import check_recipe, write_recipe
+    from podvm_builder.recipes.mkosi import render
+
+    resolved = resolve(source, sets, components=components, firmware=firmware)
+    # all of them before the first is written: a plan that cannot be rendered leaves every folder as it was
+    trees = [(out / plan.target.folder, render(plan, resolved.components)) for plan in resolved.plans]
+    for folder, tree in trees:
+        if check:
+            check_recipe(tree, folder)
+        else:
+            write_recipe(tree, folder)
+        click.echo(folder)
