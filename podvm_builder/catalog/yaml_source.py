@@ -140,11 +140,12 @@ def _events(text: str, builder: _Builder, *, trusted: bool) -> Iterator[Any]:
             f"not YAML: {_sentence(error)}", "PVB106", Spot(mark.line + 1, mark.column + 1, 1) if mark else None
         ) from None
     except yaml.reader.ReaderError as error:
-        # a character that YAML does not allow; the error knows only its index
-        line = text.count("\n", 0, error.position) + 1
-        column = error.position - (text.rfind("\n", 0, error.position) + 1) + 1
+        # a character that YAML does not allow: libyaml counts bytes up to it and PyYAML characters, so find it anew
+        position = max(text.find(chr(error.character)), 0)
+        line = text.count("\n", 0, position) + 1
+        column = position - (text.rfind("\n", 0, position) + 1) + 1
         raise builder.error(
-            f"not YAML: character U+{ord(text[error.position]):04X} is not allowed",
+            f"not YAML: character U+{error.character:04X} is not allowed",
             "PVB106",
             Spot(line, column, 1),
             show=False,
