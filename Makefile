@@ -16,13 +16,10 @@ FOLDER := $(OUT)/$(subst _,-,$(subst +,-,$(subst :,-,$(subst /,-,$(TARGET)))))
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F '|' '{printf "%-8s %s\n", $$1, $$2}'
 
-image: setup ## Build TARGET, boot it, and print its measurements and where the reference values are
-	$(PODVM_BUILD) build $(TARGET) -o $(OUT) --components $(COMPONENTS)
-	$(PODVM_BUILD) boot $(FOLDER)
-	@echo
-	$(PODVM_BUILD) measure image $(FOLDER)
-	@echo
-	@echo "reference values: $(FOLDER)/reference-values"
+image: setup ## Build TARGET and boot it; ends with its measurements and where the reference values are
+	@mkdir -p $(OUT)
+	$(PODVM_BUILD) build $(TARGET) -o $(OUT) --components $(COMPONENTS) >$(FOLDER).txt
+	$(PODVM_BUILD) boot $(FOLDER); status=$$?; echo; cat $(FOLDER).txt; exit $$status
 
 test: setup-dev ## Run the tests, an image build and a boot among them (PYTEST_ARGS passes through)
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)

@@ -36,7 +36,7 @@ def main() -> int:
     """Write the files, or compare them; return the exit code."""
     os.chdir(PROJECT)
     check = sys.argv[1:] == ["--check"]
-    recipes = [["render", target, "-o", f"mkosi/{Target.parse(target).folder}"] for target in REFERENCE_TARGETS]
+    recipes = [["render", target, "-o", "mkosi"] for target in REFERENCE_TARGETS]
     wanted = {
         Path("docs/cli.md"): cli_page(),
         Path("docs/errors.md"): errors_page(),
@@ -51,7 +51,7 @@ def main() -> int:
             )
             print("\n".join(list(diff)[:20]))
             print(f"{path} is out of date; `make docs` writes it anew", file=sys.stderr)
-        drifted = [recipe[-1] for recipe in recipes if run([*recipe, "--check"]) != 0]
+        drifted = [recipe for recipe in recipes if run([*recipe, "--check"]) != 0]
         return 1 if different or drifted else 0
     for path in different:
         (PROJECT / path).parent.mkdir(parents=True, exist_ok=True)
