@@ -142,7 +142,7 @@ class Platform(_Model):
     guest_features: Annotated[Numbers, Field(examples=[[1]])] | None = None
     """SEV_FEATURES values to predict for."""
     secure_boot: Literal["absent", "off", "on"] | None = None
-    """State of UEFI Secure Boot."""
+    """State of UEFI Secure Boot; `"on"` and `"off"` need their quotes."""
 
 
 class ProfileDocument(_Model):
