@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from typing import NoReturn
@@ -47,6 +48,10 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    # a request to end is an interruption like Ctrl-C: what is under way is ended and cleaned up
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has the latter ignored
+            signal.signal(number, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))
 
 
