@@ -38,7 +38,7 @@ def test_a_request_to_end_is_an_interruption(number: signal.Signals) -> None:
 
 
 def test_what_is_ignored_stays_ignored() -> None:
-    asked = PROGRAM.replace("signal.pause()", "return print(signal.getsignal(signal.SIGHUP))")
+    asked = PROGRAM.replace("signal.pause()", "return print(repr(signal.getsignal(signal.SIGHUP)))")
     done = subprocess.run(
         ["nohup", sys.executable, "-c", asked], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
     )
