@@ -38,7 +38,7 @@ bench: setup-dev ## Print the benchmarks
 	@set -e; for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench; done
 
 golden: setup-dev ## Write the golden files anew; say in the commit why they changed
-	GOLDEN_UPDATE=1 $(BIN)/python -m pytest -q tests/golden
+	$(BIN)/python -m tests.golden.regenerate
 
 docs: setup-dev ## Write anew what is generated: docs, schema, support matrix, reference recipes
 	$(BIN)/python scripts/generate.py
