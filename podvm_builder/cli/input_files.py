@@ -1,52 +1,61 @@
-"""Reading the files that an option names, with a limit on each."""
+"""Reading the files that an option names, with a limit on each.
+
+Names are text here, and nothing imports ``pathlib``: its import costs as much as a digest.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from podvm_builder.errors import FormatError, InputError, Place
 
 _CHUNK = 1 << 20
 
+Name = str | os.PathLike[str]
+
 
 @contextmanager
-def named(path: Path) -> Iterator[None]:
+def named(path: Name) -> Iterator[None]:
     """Put the file's name to errors about its bytes, and read errors of the system into ours."""
     try:
         yield
     except FormatError as error:
-        error.place = error.place or Place(file=str(path))
+        error.place = error.place or Place(file=os.fspath(path))
         raise
     except OSError as error:
-        raise InputError(f"cannot read `{path}`: {error.strerror}", code="PVB320") from None
+        raise InputError(f"cannot read `{os.fspath(path)}`: {error.strerror}", code="PVB320") from None
 
 
-def read_file(path: Path, *, limit: int) -> bytes:
+def read_file(path: Name, *, limit: int) -> bytes:
     """Return a file's bytes, at most one more than ``limit``: enough to see that it is too large.
 
     Raises:
         InputError: PVB320, it cannot be read.
     """
-    with named(path), path.open("rb") as file:
-        return file.read(limit + 1)
+    with named(path), open(path, "rb") as file:  # noqa: PTH123 - see above
+        # asking for the size first: a buffer of the limit's size costs more than the reading
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(min(size, limit) + 1)
+        # a pipe or a device says no size
+        return data if len(data) == size else data + file.read(limit + 1 - len(data))
 
 
-def hash_file(path: Path, *, limit: int, what: str) -> bytes:
+def hash_file(path: Name, *, limit: int, what: str) -> bytes:
     """Return the SHA-256 of a file, 32 bytes.
 
     Raises:
         InputError: it cannot be read (PVB320), or has more than ``limit`` bytes (PVB232).
     """
     digest, size = hashlib.sha256(), 0
-    with named(path), path.open("rb", buffering=0) as file:
+    with named(path), open(path, "rb", buffering=0) as file:  # noqa: PTH123
         while chunk := file.read(_CHUNK):
             size += len(chunk)
             if size > limit:
                 raise InputError(
-                    f"the {what} is larger than {limit >> 30} GiB", code="PVB232", place=Place(file=str(path))
+                    f"the {what} is larger than {limit >> 30} GiB", code="PVB232", place=Place(file=os.fspath(path))
                 )
             digest.update(chunk)
     return digest.digest()

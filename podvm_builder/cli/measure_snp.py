@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import click
 
@@ -23,7 +22,7 @@ from podvm_builder.measure.snp import identify, measure_launch
 from podvm_builder.measure.snp_launch import SnpLaunch
 from podvm_builder.measure.vmm import find_vmm
 
-_PATH = click.Path(path_type=Path)
+_PATH = click.Path()
 _LIMIT = 4 << 30
 _DEFAULT_CPU = "EPYC-v4"
 
@@ -71,14 +70,14 @@ _DEFAULT_CPU = "EPYC-v4"
 @format_option
 def command(
     *,
-    firmware: Path,
+    firmware: str,
     vcpus: str,
     cpus: tuple[str, ...],
     signatures: tuple[str, ...],
     vmms: tuple[str, ...],
     features: tuple[str, ...],
-    kernel: Path | None,
-    initrd: Path | None,
+    kernel: str | None,
+    initrd: str | None,
     append: str | None,
     seed: str | None,
     print_firmware_seed: bool,
@@ -111,7 +110,7 @@ def command(
     print_measurements(measurements, regions, identify(hashes, rows), output_format, evidence="snp")
 
 
-def _kernel_hashes(kernel: Path | None, initrd: Path | None, append: str | None) -> KernelHashes | None:
+def _kernel_hashes(kernel: str | None, initrd: str | None, append: str | None) -> KernelHashes | None:
     if kernel is None:
         if initrd is not None or append is not None:
             option = "--append" if initrd is None else "--initrd"

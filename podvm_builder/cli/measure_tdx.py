@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from podvm_builder.cli.common import format_option
@@ -15,7 +13,7 @@ from podvm_builder.measure.tdx import IDENTIFICATION, ORDERS, SINGLE_PASS, measu
 
 @click.command()
 @click.option(
-    "--firmware", type=click.Path(path_type=Path), required=True, metavar="FILE", help="OVMF image with TDX support."
+    "--firmware", type=click.Path(), required=True, metavar="FILE", help="OVMF image with TDX support."
 )
 @click.option(
     "--mrtd-order",
@@ -27,7 +25,7 @@ from podvm_builder.measure.tdx import IDENTIFICATION, ORDERS, SINGLE_PASS, measu
     help="Order in which the VMM adds and measures pages; repeatable (`podvm-build explain PVB235`).",
 )
 @format_option
-def command(*, firmware: Path, orders: tuple[str, ...], output_format: str) -> None:
+def command(*, firmware: str, orders: tuple[str, ...], output_format: str) -> None:
     """Predict MRTD, and say what is known of RTMR 0 to 3.
 
     MRTD depends on the firmware and the page order alone: not on vCPUs, memory, policy or image.

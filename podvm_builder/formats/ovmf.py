@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.guid import guid_bytes, guid_text
@@ -53,8 +53,7 @@ U32 = struct.Struct("<I")
 _TWO_U32 = struct.Struct("<II")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableEntry:
+class TableEntry(NamedTuple):
     """One entry of the GUIDed table."""
 
     guid: str
@@ -63,8 +62,7 @@ class TableEntry:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HashTableArea:
+class HashTableArea(NamedTuple):
     """Guest memory that the firmware reserves for the kernel hash table."""
 
     gpa: int

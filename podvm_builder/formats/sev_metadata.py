@@ -7,8 +7,8 @@ A header ``ASEV``, u32 length, u32 version 1, u32 count, then sections of u32 ad
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.ovmf import (
@@ -40,8 +40,7 @@ _ONE_PAGE = frozenset({SevType.SECRETS, SevType.CPUID})
 _SINGLE = _ONE_PAGE | {SevType.KERNEL_HASHES}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SevSection:
+class SevSection(NamedTuple):
     """Guest memory that the VMM prepares before launch; ``size`` is in bytes and may be zero."""
 
     kind: SevType

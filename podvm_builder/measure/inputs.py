@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from podvm_builder.catalog.cpus import SIGNATURES, cpu_signature
 from podvm_builder.errors import InputError
@@ -11,8 +11,7 @@ MAX_VCPUS = 4096
 """KVM's largest on x86; nothing has more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cpu:
+class Cpu(NamedTuple):
     """A CPU model, reduced to what a launch digest sees of it."""
 
     name: str

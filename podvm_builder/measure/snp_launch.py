@@ -151,8 +151,7 @@ class SnpLaunch:
                 gpa=FOUR_GIB - len(self.firmware),
                 length=len(self.firmware),
                 page_type="normal",
-                # with a seed, the image at hand may hold no more than the metadata
-                digest=None if self.seed_given else hashlib.sha384(self.firmware).digest(),
+                digest=self.firmware_seed,
             )
         ]
         for section, kind in self._launch_order(vmm):

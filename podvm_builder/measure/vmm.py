@@ -7,8 +7,8 @@ VMM is its default, and a revision is shown in the ``variant`` of every value co
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import NamedTuple
 
 from podvm_builder.errors import InputError
 from podvm_builder.formats.sev_metadata import SevType
@@ -25,8 +25,7 @@ class PageType(IntEnum):
     CPUID = 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResetState:
+class ResetState(NamedTuple):
     """Registers of a vCPU at launch that are not the same under every VMM (AMD APM volume 2, appendix B)."""
 
     cs_attributes: int
@@ -42,8 +41,7 @@ class ResetState:
     fcw: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vmm:
+class Vmm(NamedTuple):
     """One VMM as of one revision."""
 
     name: str
@@ -116,7 +114,7 @@ _EC2_ROW = Vmm(
 _GCE_ROW = Vmm(
     name="gce",
     revision="milan",
-    reset=replace(_QEMU, pat=_GCE_PAT, rdx=0x600, mxcsr=0, fcw=0),
+    reset=_QEMU._replace(pat=_GCE_PAT, rdx=0x600, mxcsr=0, fcw=0),
     memory_pages=PageType.UNMEASURED,
     cpuid_last=False,
     vmsa_gpa=_VMSA_48,
@@ -126,7 +124,7 @@ _GCE_ROW = Vmm(
 _KRUN_ROW = Vmm(
     name="krun",
     revision="virtee-sev",
-    reset=replace(_EC2, cs_attributes_ap=0x9A, rdx=0),
+    reset=_EC2._replace(cs_attributes_ap=0x9A, rdx=0),
     memory_pages=PageType.ZERO,
     cpuid_last=False,
     vmsa_gpa=_VMSA_48,
@@ -136,12 +134,12 @@ _KRUN_ROW = Vmm(
 
 VMMS: tuple[Vmm, ...] = (
     _QEMU_ROW,
-    replace(_QEMU_ROW, revision="before-sev-init2", reset=replace(_QEMU, mxcsr=0, fcw=0), caution=_NO_HARDWARE),
+    _QEMU_ROW._replace(revision="before-sev-init2", reset=_QEMU._replace(mxcsr=0, fcw=0), caution=_NO_HARDWARE),
     _EC2_ROW,
-    replace(_EC2_ROW, revision="rdx-0", reset=replace(_EC2, rdx=0)),  # until about 2026
+    _EC2_ROW._replace(revision="rdx-0", reset=_EC2._replace(rdx=0)),  # until about 2026
     _GCE_ROW,
     # guest physical addresses have 52 bits there, and the VMSA takes the last page of them
-    replace(_GCE_ROW, revision="genoa", vmsa_gpa=_VMSA_52, caution=_NO_HARDWARE),
+    _GCE_ROW._replace(revision="genoa", vmsa_gpa=_VMSA_52, caution=_NO_HARDWARE),
     _KRUN_ROW,
 )
 """Every VMM and revision; the first row of a name is its default."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
-from podvm_builder.model.event import Event
-from podvm_builder.model.region import Region
+if TYPE_CHECKING:
+    from podvm_builder.model.event import Event
+    from podvm_builder.model.region import Region
 
 
 class Status(StrEnum):
@@ -25,8 +27,7 @@ class Status(StrEnum):
     """Could be known, but an input was not given or is not supported yet."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Basis:
+class Basis(NamedTuple):
     """One input that a value was computed from."""
 
     kind: str
@@ -69,8 +70,7 @@ class Measurement:
             raise ValueError(f"{self.register}: no value and no reason")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identification:
+class Identification(NamedTuple):
     """Whether checking the promised registers ties a machine to this very image."""
 
     value: bool

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Region:
+class Region(NamedTuple):
     """A run of pages added at launch, in launch order.
 
     A launch digest is the fold over the regions' pages; pages are listed only when asked for.
@@ -22,4 +21,5 @@ class Region:
     """The TEE's own term: SNP ``normal``, ``zero``, ``secrets``, ``cpuid``, ``vmsa``, ``unmeasured``;
     TDX ``add``, ``add+extend``, ``aug``."""
     digest: bytes | None
-    """SHA-384 of the region's bytes where they are measured, else None."""
+    """SHA-384 of the region's bytes where they are measured, else None. For the firmware of an SNP guest, whose
+    pages are measured one by one, the launch digest after the last of them: the firmware seed."""
