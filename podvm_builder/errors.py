@@ -58,9 +58,7 @@ class PodvmError(Exception):
 
     exit_code: Exit = Exit.BUG
 
-    def __init__(
-        self, message: str, *, code: str, place: Place | None = None, hint: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, code: str, place: Place | None = None, hint: str | None = None) -> None:
         """Keep the parts; the command line lays them out."""
         super().__init__(message)
         self.message = message
@@ -98,9 +96,7 @@ class FormatError(InputError):
         offset: byte offset from the start of the input at which it was noticed.
     """
 
-    def __init__(
-        self, what: str, offset: int | None = None, *, code: str = "PVB201", hint: str | None = None
-    ) -> None:
+    def __init__(self, what: str, offset: int | None = None, *, code: str = "PVB201", hint: str | None = None) -> None:
         """Fold the offset into the message."""
         super().__init__(what if offset is None else f"{what} (at byte {offset:#x})", code=code, hint=hint)
         self.what = what
