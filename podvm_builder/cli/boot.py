@@ -111,9 +111,13 @@ def _error(result: BootResult, folder: Path) -> Finding | None:
         reached = result.timeline[-1].what if result.timeline else "nothing at all"
         tail = "".join(f"\n  | {line}" for line in result.console_tail)
         return Finding(f"{result.reason}; last seen: {reached}{tail}", code=_CODES[result.outcome], hint=log)
-    different = [f"`{register.register}` {register.alg}" for register in result.registers if register.equal is False]
+    different: dict[str, list[str]] = {}
+    for register in result.registers:
+        if register.equal is False:
+            different.setdefault(register.register, []).append(register.alg)
     if different:
-        return Finding(f"not as predicted: {', '.join(different)}", code="PVB520", hint=log)
+        words = ", ".join(f"`{name}` ({', '.join(banks)})" for name, banks in different.items())
+        return Finding(f"not as predicted: {words}", code="PVB520", hint=log)
     failed = [f"{line.component}: {line.what}" for line in result.selftest if not line.passed]
     if failed:
         return Finding(f"a selftest component reports: {'; '.join(failed)}", code="PVB521", hint=log)

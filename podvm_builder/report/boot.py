@@ -68,7 +68,7 @@ def render_boot(result: BootResult) -> str:
     compared = [register for register in result.registers if register.equal is not None]
     if result.outcome in (Outcome.UP, Outcome.OOPS) and compared:
         lines += _table(compared)
-        lines += [line for register in compared for line in _difference(register)]
+        lines += _differences(compared)
         lines.append("")
     lines += [f"{stage.seconds:8.1f} s  {stage.what}" for stage in result.timeline]
     lines += ["", *_summary(result, compared)]
@@ -96,16 +96,16 @@ def _table(compared: Iterable[RegisterProof]) -> list[str]:
     ]
 
 
-def _difference(register: RegisterProof) -> list[str]:
-    difference = register.first_difference
-    if difference is None:
-        return []
-    return [
-        "",
-        f"{register.register} {register.alg}: first difference at event {difference.index}",
-        f"  expected  {_expected(difference, register.alg)}",
-        f"  observed  {_observed(difference)}",
-    ]
+def _differences(compared: Iterable[RegisterProof]) -> Iterable[str]:
+    """Show each register's first difference once, in its last bank: the banks hash the same events."""
+    last = {register.register: register for register in compared if register.first_difference is not None}
+    for register in last.values():
+        difference = register.first_difference
+        assert difference is not None  # noqa: S101 - only those were taken
+        yield ""
+        yield f"{register.register} {register.alg}: first difference at event {difference.index}"
+        yield f"  expected  {_expected(difference, register.alg)}"
+        yield f"  observed  {_observed(difference)}"
 
 
 def _expected(difference: FirstDifference, alg: str) -> str:

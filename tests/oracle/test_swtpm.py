@@ -20,8 +20,7 @@ from podvm_builder.boot.tap import CMD_INIT, CMD_SET_DATAFD, TpmTap
 from podvm_builder.tools.process import stop
 from podvm_builder.tools.sandbox import Bind
 from podvm_builder.tools.tree import ToolsTree
-
-pytestmark = pytest.mark.image
+from tests.support.tools_tree import tree_root
 
 PASSWORD = struct.pack(">IHBH", 0x40000009, 0, 0, 0)
 
@@ -48,14 +47,15 @@ class Tpm:
 
 
 @pytest.fixture
-def swtpm(tools_tree: ToolsTree, tmp_path: Path) -> Iterator[Tpm]:
+def swtpm(tmp_path: Path) -> Iterator[Tpm]:
+    tree = ToolsTree(root=tree_root(), spec_id="", packages_digest="", versions={}, archive=None)
     with ExitStack() as stack:
         qemu_end, tap_to_qemu = socket.socketpair()
         tap_to_swtpm, swtpm_end = socket.socketpair()
         tap = TpmTap(qemu=tap_to_qemu, swtpm=tap_to_swtpm, clock=time.monotonic)
         stack.callback(tap.stop)
         with swtpm_end:
-            process = tools_tree.popen(
+            process = tree.popen(
                 swtpm_arguments(state="/mnt/tpm", control_fd=swtpm_end.fileno()),
                 binds=[Bind(host=tmp_path, inside="/mnt/tpm")],
                 pass_fds=(swtpm_end.fileno(),),
