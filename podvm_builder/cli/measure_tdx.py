@@ -12,9 +12,7 @@ from podvm_builder.measure.tdx import IDENTIFICATION, ORDERS, SINGLE_PASS, measu
 
 
 @click.command()
-@click.option(
-    "--firmware", type=click.Path(), required=True, metavar="FILE", help="OVMF image with TDX support."
-)
+@click.option("--firmware", type=click.Path(), required=True, metavar="FILE", help="OVMF image with TDX support.")
 @click.option(
     "--mrtd-order",
     "orders",
