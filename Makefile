@@ -22,6 +22,7 @@ image: setup ## Build TARGET and boot it; ends with its measurements and where t
 	$(PODVM_BUILD) boot $(FOLDER); status=$$?; echo; cat $(FOLDER).txt; exit $$status
 
 test: setup-dev ## Run the tests, an image build and a boot among them (PYTEST_ARGS passes through)
+	$(PODVM_BUILD) tools make
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
 check: setup-dev ## Lint, types, layers, and whether what is generated is up to date

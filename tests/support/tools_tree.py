@@ -41,6 +41,10 @@ class Oracle:
 
     def run(self, program: str, *args: str) -> bytes:
         """Run a program and return its standard output; skip where the machine does not allow the sandbox."""
+        return self.finish(program, *args).stdout
+
+    def finish(self, program: str, *args: str) -> subprocess.CompletedProcess[bytes]:
+        """Run a program that must succeed and return all that it wrote; skip as :meth:`run` does."""
         self.path(program)
         command: Sequence[str] = (program, *args)
         try:
@@ -50,4 +54,4 @@ class Oracle:
         except Lacking as error:
             pytest.skip(f"the tools tree cannot be entered here: {error.message}")
         assert done.returncode == 0, done.stderr.decode(errors="replace")
-        return done.stdout
+        return done
