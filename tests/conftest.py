@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,13 @@ def vectors() -> Path:
 def own_vectors() -> Path:
     """Folder of the vectors that were made for this project and live in it."""
     return Path(__file__).parent / "vectors"
+
+
+@pytest.fixture(scope="session")
+def built_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Output folder of a real build, made once per run; for tests marked `image` or `e2e`, which must not change it."""
+    from tests.support.built_image import build_once
+
+    base = tmp_path_factory.getbasetemp()
+    # the workers of pytest-xdist each have a folder below that of the run
+    return build_once(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)

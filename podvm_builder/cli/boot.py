@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from podvm_builder.cli.common import format_option, print_json
+from podvm_builder.cli.place import cache_option, mirror_option, say
 from podvm_builder.errors import Finding, InputError
 from podvm_builder.model.boot import BootResult, Outcome
 
@@ -51,7 +52,8 @@ def _memory(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     show_default=True,
     help="State of the firmware's secure boot.",
 )
-@click.option("--cache", type=click.Path(path_type=Path), help="Where the tools tree is kept.")
+@mirror_option
+@cache_option
 @format_option
 def command(
     *,
@@ -60,6 +62,7 @@ def command(
     memory: int,
     timeout: float,
     secure_boot: str,
+    mirror: str | None,
     cache: Path | None,
     output_format: str,
 ) -> None:
@@ -80,14 +83,11 @@ def command(
     from podvm_builder.tools.cache import open_cache
     from podvm_builder.tools.tree import ensure_tree
 
-    def say(line: str) -> None:
-        click.echo(line, err=True)
-
     output = read_folder(folder)
     place = open_cache(cache)
     result, serial_log = boot(
         output,
-        tree=ensure_tree(cache=place, progress=say),
+        tree=ensure_tree(cache=place, progress=say, mirror=mirror),
         cache=place,
         machine=Machine(vcpus=vcpus, memory_mib=memory, secure_boot=secure_boot),
         timeout=timeout,

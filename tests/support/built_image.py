@@ -1,0 +1,29 @@
+"""One real build for the whole test run, whichever process asks for it first."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from podvm_builder.model.axes import Target
+from podvm_builder.tools.lock import lock
+
+TARGET = "debian-13/snp/libvirt"
+
+
+def build_once(shared: Path) -> Path:
+    """Return the output folder of :data:`TARGET` with selftest components below a folder that all processes share."""
+    folder = shared / Target.parse(TARGET).folder
+    with lock(shared / "built-image.lock", wait=lambda _pid: None):
+        if not (folder / "manifest.json").exists():
+            command = [sys.executable, "-m", "podvm_builder", "build", TARGET, "-o", str(shared)]
+            done = subprocess.run(
+                [*command, "--components", "selftest"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+    return folder
