@@ -36,7 +36,7 @@ def main() -> int:
     """Write the files, or compare them; return the exit code."""
     os.chdir(PROJECT)
     check = sys.argv[1:] == ["--check"]
-    recipes = [["render", target, "-o", "mkosi"] for target in REFERENCE_TARGETS]
+    recipes = [["render", target, "-o", f"mkosi/{Target.parse(target).folder}"] for target in REFERENCE_TARGETS]
     wanted = {
         Path("docs/cli.md"): cli_page(),
         Path("docs/errors.md"): errors_page(),

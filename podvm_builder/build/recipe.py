@@ -6,20 +6,26 @@ import secrets
 from pathlib import Path
 
 from podvm_builder.build.mkosi import write_tree
-from podvm_builder.errors import Finding
+from podvm_builder.errors import Finding, InputError
 from podvm_builder.model.recipe import RecipeTree
 from podvm_builder.tools.files import replace_folder, writing
 from podvm_builder.tools.sandbox import remove
+
+MARK = b"rendered by podvm-build"
+"""In the first line of a rendered recipe's ``mkosi.conf``."""
 
 _SHOWN = 5
 
 
 def write_recipe(tree: RecipeTree, folder: Path) -> None:
-    """Put a recipe in the place of a folder, in one step.
+    """Put a recipe in the place of a folder that is absent, empty or a recipe, in one step.
 
     Raises:
+        InputError: PVB416, the folder holds something else, which would be lost.
         Lacking: PVB321, the disk is full; PVB322, the place cannot be written.
     """
+    folder = folder.absolute()
+    _refuse_strangers(folder)
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
     new = folder.with_name(f".{folder.name}.new-{secrets.token_hex(4)}")
@@ -30,6 +36,25 @@ def write_recipe(tree: RecipeTree, folder: Path) -> None:
             remove(former)
     finally:
         remove(new)
+
+
+def _refuse_strangers(folder: Path) -> None:
+    try:
+        if not any(folder.iterdir()):
+            return
+        first = (folder / "mkosi.conf").read_bytes().partition(b"\n")[0]
+    except FileNotFoundError:
+        if not folder.exists():
+            return
+        first = b""
+    except NotADirectoryError:
+        raise InputError(f"`{folder}` is a file, not a folder", code="PVB416") from None
+    if MARK not in first:
+        raise InputError(
+            f"`{folder}` holds files that are not a rendered recipe, and they would be lost",
+            code="PVB416",
+            hint="name a folder that does not exist yet",
+        )
 
 
 def check_recipe(tree: RecipeTree, folder: Path) -> None:

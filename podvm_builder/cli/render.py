@@ -28,7 +28,9 @@ def command(
     out: Path,
     check: bool,
 ) -> None:
-    """Write the recipe of each target into a folder of its own below DIR, or check that it is there.
+    """Write the recipe of a target into DIR, or check that it is there.
+
+    The recipes of a profile, which may plan several targets, go to a folder each below DIR.
 
     Plain mkosi builds it; it holds no package mirror and no path of this machine.
     """
@@ -37,7 +39,10 @@ def command(
 
     resolved = resolve(source, sets, components=components, firmware=firmware)
     # all of them before the first is written: a plan that cannot be rendered leaves every folder as it was
-    trees = [(out / plan.target.folder, render(plan, resolved.components)) for plan in resolved.plans]
+    trees = [
+        (out if resolved.target else out / plan.target.folder, render(plan, resolved.components))
+        for plan in resolved.plans
+    ]
     for folder, tree in trees:
         if check:
             check_recipe(tree, folder)

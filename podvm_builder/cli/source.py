@@ -52,6 +52,8 @@ class Resolved:
     """Path in the image, without the leading slash, to content."""
     base: Path
     """The folder that relative paths in the plans are relative to."""
+    target: bool
+    """Whether a target was named, which is one plan, and not a profile, which may grow to several."""
 
 
 def resolve(
@@ -64,6 +66,7 @@ def resolve(
     """
     from podvm_builder.catalog.load import catalogue
     from podvm_builder.guest.payload import payload_identity
+    from podvm_builder.model.axes import Target
     from podvm_builder.planning.ask import chosen_components
     from podvm_builder.planning.identity import components_digest
     from podvm_builder.planning.make import make_plans
@@ -82,7 +85,7 @@ def resolve(
         components=components if components in (None, "selftest", "none") else str(Path(components).resolve()),
         firmware=firmware,
     )
-    return Resolved(plans=plans, components=content, base=base)
+    return Resolved(plans=plans, components=content, base=base, target=isinstance(asked, Target))
 
 
 def read_source(text: str) -> tuple[Profile | Target, Path]:

@@ -53,7 +53,7 @@ def test_wheel_and_sdist(tmp_path: Path) -> None:
         return done.stdout
 
     check_commands(podvm_build, str(firmware))
-    assert (tmp_path / "recipe" / "debian-13-snp-libvirt" / "mkosi.conf").is_file()
+    assert (tmp_path / "recipe" / "mkosi.conf").is_file()
 
 
 def build(dist: Path) -> Path:
