@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from podvm_builder.build.clock import clock_environment
 from podvm_builder.build.failure import failure
 from podvm_builder.model.recipe import RecipeTree
 from podvm_builder.tools.cache import layer_folder
@@ -38,7 +39,8 @@ class Conditions:
     """Further folders that the work folder stands in, so that the paths differ."""
     env: Mapping[str, str] | None = None
     cpus: tuple[int, ...] = ()
-    umask: int = 0o022
+    days_ahead: int = 0
+    """How far the clock that programs of the tools tree see is ahead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,9 @@ def run_mkosi(
             folder.mkdir(parents=True, exist_ok=True)
     write_tree(inputs.recipe, work / "recipe")
     write_sandbox(work / "sandbox", mirrors, release=inputs.release, repositories=inputs.repositories)
+    env = dict(conditions.env or {})
+    if conditions.days_ahead:
+        env |= clock_environment(work / "clock", inside(cache, work / "clock"), days_ahead=conditions.days_ahead)
     args = command(inputs, cache=cache, work=work, conditions=conditions)
     tail: deque[str] = deque(maxlen=_TAIL)
     with writing(log):
@@ -98,12 +103,11 @@ def run_mkosi(
         process = tree.popen(
             args,
             binds=[Bind(host=cache, inside=INSIDE)],
-            cwd=f"{INSIDE}/{work.relative_to(cache)}/recipe",
-            env=conditions.env,
+            cwd=inside(cache, work / "recipe"),
+            env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cpus=conditions.cpus,
-            umask=conditions.umask,
         )
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         try:
@@ -126,24 +130,26 @@ def run_mkosi(
 def command(inputs: Inputs, *, cache: Path, work: Path, conditions: Conditions) -> list[str]:
     """Return mkosi's command line, with paths as mkosi sees them."""
 
-    def inside(path: Path) -> str:
-        return f"{INSIDE}/{path.relative_to(cache)}"
-
     return [
         "mkosi",
-        f"--directory={inside(work / 'recipe')}",
-        f"--sandbox-tree={inside(work / 'sandbox')}",
+        f"--directory={inside(cache, work / 'recipe')}",
+        f"--sandbox-tree={inside(cache, work / 'sandbox')}",
         "--output=image",
-        f"--output-directory={inside(work / 'out')}",
-        f"--workspace-directory={inside(work / 'workspace')}",
-        f"--package-cache-directory={inside(packages_folder(cache, inputs))}",
+        f"--output-directory={inside(cache, work / 'out')}",
+        f"--workspace-directory={inside(cache, work / 'workspace')}",
+        f"--package-cache-directory={inside(cache, packages_folder(cache, inputs))}",
         # without `incremental`, mkosi would empty the folder
-        *([f"--cache-directory={inside(layer_folder(cache, inputs.layer))}"] if conditions.incremental else []),
+        *([f"--cache-directory={inside(cache, layer_folder(cache, inputs.layer))}"] if conditions.incremental else []),
         f"--incremental={'yes' if conditions.incremental else 'no'}",
         *(["--cache-only=always"] if conditions.cached_packages_only else []),
         "--force",
         "build",
     ]
+
+
+def inside(cache: Path, path: Path) -> str:
+    """Return a path of the cache as mkosi sees it."""
+    return f"{INSIDE}/{path.relative_to(cache)}"
 
 
 def packages_folder(cache: Path, inputs: Inputs) -> Path:

@@ -139,6 +139,16 @@ def test_modules_are_unpacked_and_indexed_again(
     assert calls == [["depmod", "--all", "--basedir", tmp_path / "root", "6.12.0"]]
 
 
+def test_no_day_of_the_build_stays_in_the_password_file(script: ModuleType, tmp_path: Path) -> None:
+    shadow = tmp_path / "etc/shadow"
+    shadow.parent.mkdir()
+    shadow.write_text("root:!:20781:0:99999:7:::\n_apt:*:20089:0:99999:7:::\ntss:!:20089::::::\n")
+    shadow.chmod(0o640)
+    script.settle_passwords(tmp_path, 1735689600)
+    assert shadow.read_text() == "root:!:20089:0:99999:7:::\n_apt:*:20089:0:99999:7:::\ntss:!:20089::::::\n"
+    assert shadow.stat().st_mode & 0o777 == 0o640
+
+
 def test_the_kernel_is_reached_through_a_link_from_where_mkosi_looks(script: ModuleType, tmp_path: Path) -> None:
     modules = tmp_path / "usr/lib/modules/6.12.0"
     modules.mkdir(parents=True)
