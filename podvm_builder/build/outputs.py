@@ -13,6 +13,7 @@ from typing import Any
 from podvm_builder.errors import BuildFailed
 from podvm_builder.formats.uki import parse_uki
 from podvm_builder.guest.components import COMPONENTS
+from podvm_builder.guest.payload import PHASES
 from podvm_builder.model.manifest import ComponentRecord, FileRecord, ImageManifest, PackageRecord
 from podvm_builder.model.plan import Plan
 from podvm_builder.tools.files import FileReader, move_file, sha256_file, writing
@@ -86,7 +87,7 @@ def make_manifest(
         flags=flags(plan),
         root_hash=read_root_hash(folder / UKI),
         root_format=plan.image.root_format,
-        phases=plan.measure.phases,
+        phases=PHASES if plan.measure.phases else (),
         platform=plan.platform,
         evidence=plan.evidence,
         source_date_epoch=plan.image.source_date_epoch,

@@ -49,7 +49,7 @@ def manifest_from_json(value: object) -> ImageManifest:
         flags=top.texts("flags"),
         root_hash=top.hex("root_hash"),
         root_format=top.text("root_format"),
-        phases=top.boolean("phases"),
+        phases=top.texts("phases"),
         platform=PlatformPlan(
             vmm=platform.text("vmm"),
             firmware=platform.text("firmware"),

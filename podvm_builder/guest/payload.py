@@ -18,6 +18,10 @@ from podvm_builder.model.recipe import RecipeFile, RecipeTree
 PRESET = "usr/lib/systemd/system-preset/10-podvm.preset"
 UNITS = "etc/systemd/system"
 
+PHASES = ("sysinit", "ready")
+"""What systemd's phase units extend PCR 11 with where they are not masked (systemd-pcrphase.service(8)); the two
+phases of an initrd are absent, as ours is not systemd."""
+
 
 def payload(plan: Plan, components: Mapping[str, bytes]) -> RecipeTree:
     """Return the payload of a plan: path in the image, without the leading slash, to file.

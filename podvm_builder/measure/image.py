@@ -8,7 +8,7 @@ from dataclasses import replace
 from podvm_builder.errors import FormatError, InputError
 from podvm_builder.formats.kernel_hashes import KernelHashes
 from podvm_builder.measure.artifacts import read_boot_artifacts
-from podvm_builder.measure.boot_log import DIRECT, DISK, PHASES
+from podvm_builder.measure.boot_log import DIRECT, DISK
 from podvm_builder.measure.inputs import Cpu
 from podvm_builder.measure.snp import REGISTER as LAUNCH_DIGEST
 from podvm_builder.measure.snp import measure_launch
@@ -44,7 +44,6 @@ def measure_image(
     uki: BinaryReader,
     firmware: Mapping[str, bytes],
     banks: Sequence[str] = DEFAULT_BANKS,
-    phases: tuple[str, ...] = PHASES,
     workers: int = 1,
 ) -> MeasurementSet:
     """Predict every register that the evidence of a built image's target holds.
@@ -56,7 +55,6 @@ def measure_image(
         firmware: images by the name that the manifest's platform uses; one that is not there makes registers
             ``not-computed``.
         banks: TPM banks.
-        phases: what the image's boot phase units extend PCR 11 with, where the manifest says that they run.
         workers: threads for hashing; the result does not depend on it.
 
     Raises:
@@ -65,7 +63,7 @@ def measure_image(
     """
     _check_size(manifest, RAW, image)
     _check_size(manifest, UKI, uki)
-    boots = _boots(manifest, firmware, phases if manifest.phases else ())
+    boots = _boots(manifest, firmware)
     predictions = predict_tpm(
         read_boot_artifacts(image),
         boots,
@@ -119,7 +117,7 @@ def _check_size(manifest: ImageManifest, name: str, reader: BinaryReader) -> Non
         )
 
 
-def _boots(manifest: ImageManifest, firmware: Mapping[str, bytes], phases: tuple[str, ...]) -> tuple[TpmBoot, ...]:
+def _boots(manifest: ImageManifest, firmware: Mapping[str, bytes]) -> tuple[TpmBoot, ...]:
     """Return the boot from disk, which a proof by boot takes on any target, and the direct boot where there is one."""
     platform = manifest.platform
     of_cloud: dict[int, str] = {}
@@ -130,9 +128,9 @@ def _boots(manifest: ImageManifest, firmware: Mapping[str, bytes], phases: tuple
     disk = TpmBoot(
         boot=DISK,
         secure_boot=platform.secure_boot,
-        phases=phases,
+        phases=manifest.phases,
         # the units that extend separators are masked together with those of the phases
-        separators=manifest.phases,
+        separators=bool(manifest.phases),
         platform=of_cloud,
     )
     if DIRECT not in platform.boot:

@@ -51,7 +51,8 @@ class ImageManifest:
     root_hash: str
     """dm-verity root hash, hex."""
     root_format: str
-    phases: bool
+    phases: tuple[str, ...]
+    """The words that the image's boot phase units extend PCR 11 with, in order; empty where they are masked."""
     platform: PlatformPlan
     evidence: EvidencePlan
     source_date_epoch: int

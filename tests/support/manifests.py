@@ -37,7 +37,7 @@ def evidence(kind: str, *by: str, promised: tuple[str, ...] = ()) -> EvidencePla
 
 
 def build(
-    target: str, platform: PlatformPlan, said: EvidencePlan, *, uki: bytes | None = None, phases: bool = False
+    target: str, platform: PlatformPlan, said: EvidencePlan, *, uki: bytes | None = None, phases: tuple[str, ...] = ()
 ) -> tuple[ImageManifest, bytes, bytes]:
     """Return a manifest, the raw image and the UKI."""
     kernel = build_uki() if uki is None else uki
