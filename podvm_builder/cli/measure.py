@@ -9,6 +9,8 @@ from podvm_builder.cli.lazy import CommandTable, LazyGroup
 COMMANDS: CommandTable = {
     "image": ("measure_image", "Every register of a built image."),
     "snp": ("measure_snp", "SEV-SNP launch digests of a firmware, with or without a kernel."),
+    "sev": ("measure_sev", "SEV and SEV-ES launch digests of a firmware."),
+    "id-block": ("measure_id_block", "Sign an SNP ID block for a launch digest."),
     "tdx": ("measure_tdx", "TDX MRTD of a firmware."),
     "tpm": ("measure_tpm", "TPM PCRs of a raw image or a UKI."),
 }

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from podvm_builder.cli.common import format_option, print_json
-from podvm_builder.cli.input_files import hash_file, named, read_file
+from podvm_builder.cli.input_files import named, read_file
+from podvm_builder.cli.launch_inputs import kernel_hashes, tell_unknown_entries
 from podvm_builder.errors import InputError
-from podvm_builder.formats.kernel_hashes import KernelHashes, hash_cmdline
 from podvm_builder.formats.ovmf import MAX_IMAGE
 from podvm_builder.measure.inputs import (
     Cpu,
@@ -20,15 +18,15 @@ from podvm_builder.measure.inputs import (
 )
 from podvm_builder.measure.snp import identify, measure_launch
 from podvm_builder.measure.snp_launch import SnpLaunch
+from podvm_builder.measure.svsm import Svsm, place_svsm
 from podvm_builder.measure.vmm import find_vmm
 
 _PATH = click.Path()
-_LIMIT = 4 << 30
 _DEFAULT_CPU = "EPYC-v4"
 
 
 @click.command()
-@click.option("--firmware", type=_PATH, required=True, metavar="FILE", help="OVMF image, e.g. OVMF.amdsev.fd.")
+@click.option("--firmware", type=_PATH, metavar="FILE", help="OVMF image, e.g. OVMF.amdsev.fd.")
 @click.option("--vcpus", default="1", show_default=True, metavar="LIST", help="vCPU counts, e.g. 1,2,4-8.")
 @click.option(
     "--cpu",
@@ -67,10 +65,19 @@ _DEFAULT_CPU = "EPYC-v4"
 @click.option(
     "--print-firmware-seed", is_flag=True, help="Print the digest after the firmware's pages, and nothing else."
 )
+@click.option("--svsm", type=_PATH, metavar="FILE", help="SVSM below the firmware, as COCONUT's svsm.bin.")
+@click.option(
+    "--vars-size", type=click.IntRange(min=0), metavar="BYTES", help="Size of the variable store between them."
+)
+@click.option("--igvm", type=_PATH, metavar="FILE", help="IGVM file, instead of a firmware and all that goes with it.")
+@click.option("--check-kvm", is_flag=True, help="Check that KVM measures what the IGVM file says.")
+@click.option("--native-zero", is_flag=True, help="The loader adds an IGVM file's empty pages as zero pages.")
 @format_option
+@click.pass_context
 def command(
+    context: click.Context,
     *,
-    firmware: str,
+    firmware: str | None,
     vcpus: str,
     cpus: tuple[str, ...],
     signatures: tuple[str, ...],
@@ -81,6 +88,11 @@ def command(
     append: str | None,
     seed: str | None,
     print_firmware_seed: bool,
+    svsm: str | None,
+    vars_size: int | None,
+    igvm: str | None,
+    check_kvm: bool,
+    native_zero: bool,
     output_format: str,
 ) -> None:
     """Predict SEV-SNP launch digests.
@@ -88,17 +100,27 @@ def command(
     One call computes every combination of the vCPU counts, CPU models, guest features and VMMs given. EC2 and
     Google put no CPU signature into the digest, so that it is the same there for every model.
     """
+    if igvm is not None:
+        _only_igvm(context)
+        _measure_igvm(igvm, output_format, check_kvm=check_kvm, native_zero=native_zero)
+        return
+    if check_kvm or native_zero:
+        raise InputError("`--check-kvm` and `--native-zero` are for `--igvm`", code="PVB236")
+    if firmware is None:
+        raise click.UsageError("give `--firmware`, or `--igvm`", context)
+    if vars_size is not None and svsm is None:
+        raise InputError("`--vars-size` without `--svsm`: nothing depends on it", code="PVB238")
     rows = tuple(map(find_vmm, vmms))
     counts = parse_vcpus(vcpus)
     models = [*map(Cpu.parse, cpus), *map(parse_cpu_signature, signatures)] or [Cpu.parse(_DEFAULT_CPU)]
     feature_sets = tuple(map(parse_guest_features, features))
-    hashes = _kernel_hashes(kernel, initrd, append)
+    hashes = kernel_hashes(kernel, initrd, append)
     given_seed = None if seed is None else parse_firmware_seed(seed)
     image = read_file(firmware, limit=MAX_IMAGE)
     with named(firmware):
-        launch = SnpLaunch(image, kernel=hashes, firmware_seed=given_seed)
-        for guid in launch.unknown_entries:
-            click.echo(f"note: the firmware's table has an entry that is not known here, ignored: {guid}", err=True)
+        placed = None if svsm is None else _read_svsm(svsm, image, vars_size)
+        launch = SnpLaunch(image, kernel=hashes, firmware_seed=given_seed, svsm=placed)
+        tell_unknown_entries(launch.unknown_entries)
         if print_firmware_seed:
             _print_seed(launch, output_format)
             return
@@ -110,17 +132,37 @@ def command(
     print_measurements(measurements, regions, identify(hashes, rows), output_format, evidence="snp")
 
 
-def _kernel_hashes(kernel: str | None, initrd: str | None, append: str | None) -> KernelHashes | None:
-    if kernel is None:
-        if initrd is not None or append is not None:
-            option = "--append" if initrd is None else "--initrd"
-            raise InputError(f"`{option}` without `--kernel`: nothing measures it", code="PVB232")
-        return None
-    cmdline = hash_cmdline(os.fsencode(append or ""))
-    kernel_digest = hash_file(kernel, limit=_LIMIT, what="kernel")
-    if initrd is None:
-        return KernelHashes(kernel=kernel_digest, cmdline=cmdline)
-    return KernelHashes(kernel=kernel_digest, cmdline=cmdline, initrd=hash_file(initrd, limit=_LIMIT, what="initrd"))
+def _measure_igvm(path: str, output_format: str, *, check_kvm: bool, native_zero: bool) -> None:
+    from podvm_builder.cli.measure_output import print_measurements
+    from podvm_builder.formats.igvm import MAX_FILE
+    from podvm_builder.measure.igvm import IDENTIFICATION, measure_igvm
+
+    data = read_file(path, limit=MAX_FILE)
+    with named(path):
+        measurements, regions = measure_igvm(data, native_zero=native_zero, check_kvm=check_kvm)
+    print_measurements(measurements, regions, IDENTIFICATION, output_format, evidence="snp")
+
+
+def _read_svsm(path: str, image: bytes, vars_size: int | None) -> Svsm:
+    if vars_size is None:
+        raise InputError("`--svsm` needs `--vars-size`: it decides where the SVSM lies", code="PVB238")
+    data = read_file(path, limit=MAX_IMAGE)
+    with named(path):
+        return place_svsm(data, image, vars_size=vars_size)
+
+
+def _only_igvm(context: click.Context) -> None:
+    """Refuse options that an IGVM file leaves no room for.
+
+    Raises:
+        InputError: PVB236.
+    """
+    allowed = {"igvm", "check_kvm", "native_zero", "output_format"}
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if name not in allowed and source is not click.core.ParameterSource.DEFAULT:
+            option = next(param.opts[0] for param in context.command.params if param.name == name)
+            raise InputError(f"`{option}` with `--igvm`: the file itself says what is measured", code="PVB236")
 
 
 def _print_seed(launch: SnpLaunch, output_format: str) -> None:

@@ -199,9 +199,9 @@ class GuestMemory:
         self._taken: list[tuple[int, int, str]] = []
         self._room = MAX_MEMORY
 
-    def reserve_image(self, image: bytes) -> None:
-        """Take what the image itself occupies, where its pages are added on their own."""
-        self._taken.append((FOUR_GIB - len(image), FOUR_GIB, "the firmware image"))
+    def reserve_image(self, image: bytes, end: int = FOUR_GIB) -> None:
+        """Take what the image itself occupies, where its pages are added on their own; it ends at ``end``."""
+        self._taken.append((end - len(image), end, "the firmware image"))
 
     def take(self, name: str, *, gpa: int, size: int, at: int) -> None:
         """Take a section's memory, if it has any; ``at`` is the section's offset in the image.

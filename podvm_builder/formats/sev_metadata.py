@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.ovmf import (
+    FOUR_GIB,
     MAX_SECTIONS,
     PAGE,
     SEV_METADATA,
@@ -48,10 +49,17 @@ class SevSection(NamedTuple):
     size: int
 
 
-def read_sev_sections(image: bytes, table: tuple[TableEntry, ...]) -> tuple[SevSection, ...] | None:
-    """Return the sections of the SEV metadata in table order, None where the firmware has no such metadata.
+def read_sev_sections(
+    image: bytes, table: tuple[TableEntry, ...], *, end: int = FOUR_GIB
+) -> tuple[SevSection, ...] | None:
+    """Return the sections of the SEV metadata in table order, None where the image has no such metadata.
 
     Sections of size zero are kept: they occupy no memory and move no digest.
+
+    Args:
+        image: the firmware, or an SVSM, which has metadata of the same form.
+        table: its GUIDed table.
+        end: the guest address at which the image ends.
 
     Raises:
         FormatError: the metadata or a section is not where or what it can be: another signature, version or
@@ -68,7 +76,7 @@ def read_sev_sections(image: bytes, table: tuple[TableEntry, ...]) -> tuple[SevS
     if count > MAX_SECTIONS or not consistent:
         raise FormatError(f"firmware: SEV metadata says {length} bytes and {count} sections", start + 4, code="PVB222")
     memory = GuestMemory("PVB222")
-    memory.reserve_image(image)
+    memory.reserve_image(image, end)
     seen: set[SevType] = set()
     sections: list[SevSection] = []
     for index in range(count):

@@ -111,13 +111,37 @@ def check_guest_features(features: int) -> int:
     return features
 
 
+def check_sev_es_features(features: int) -> int:
+    """Return a SEV_FEATURES value that a SEV-ES guest can have.
+
+    Raises:
+        InputError: more than 64 bits, or bit 0 (SNPActive) set.
+    """
+    if not 0 <= features < 1 << 64 or features & 1:
+        raise InputError(
+            f"guest features {features:#x}: bit 0, SNPActive, is set in SNP guests alone",
+            code="PVB230",
+            hint="0x0; 0x20 where debug swap is on",
+        )
+    return features
+
+
+def parse_sev_es_features(text: str) -> int:
+    """Return a SEV_FEATURES value of a SEV-ES guest, in hexadecimal with ``0x`` or in decimal.
+
+    Raises:
+        InputError: neither, or one that no SEV-ES guest can have.
+    """
+    return check_sev_es_features(parse_number(text, "guest features", "PVB230"))
+
+
 def parse_guest_features(text: str) -> int:
     """Return a SEV_FEATURES value given in hexadecimal with ``0x``, or in decimal.
 
     Raises:
         InputError: neither, or one that no SNP guest can have.
     """
-    return check_guest_features(_number(text, "guest features", "PVB230"))
+    return check_guest_features(parse_number(text, "guest features", "PVB230"))
 
 
 def parse_cpu_signature(text: str) -> Cpu:
@@ -126,7 +150,7 @@ def parse_cpu_signature(text: str) -> Cpu:
     Raises:
         InputError: neither, or not a signature.
     """
-    return Cpu.of_signature(_number(text, "CPU signature", "PVB228"))
+    return Cpu.of_signature(parse_number(text, "CPU signature", "PVB228"))
 
 
 def parse_firmware_seed(text: str) -> bytes:
@@ -143,7 +167,12 @@ def parse_firmware_seed(text: str) -> bytes:
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 
-def _number(text: str, what: str, code: str) -> int:
+def parse_number(text: str, what: str, code: str) -> int:
+    """Return a number above or equal to zero, in hexadecimal with ``0x`` or in decimal; ``what`` names it in errors.
+
+    Raises:
+        InputError: neither, under ``code``.
+    """
     digits, base = (text[2:], 16) if text[:2] in ("0x", "0X") else (text, 10)
     # int() also takes signs, blanks and underscores: what is accepted here is a number as everyone writes it
     if not 0 < len(digits) <= 20 or not set(digits) <= (_HEX if base == 16 else frozenset("0123456789")):

@@ -26,8 +26,9 @@ from podvm_builder.formats.ovmf import (
 )
 from podvm_builder.formats.sev_metadata import SevSection, SevType, read_sev_sections
 from podvm_builder.measure.inputs import Cpu, check_guest_features, check_vcpus
+from podvm_builder.measure.svsm import Svsm
 from podvm_builder.measure.vmm import PageType, Vmm, page_type
-from podvm_builder.measure.vmsa import RESET_VECTOR, vmsa_page
+from podvm_builder.measure.vmsa import RESET_VECTOR, svsm_vmsa_page, vmsa_page
 from podvm_builder.model.region import Region
 
 DIGEST_SIZE = 48
@@ -54,10 +55,18 @@ def firmware_digest(image: bytes) -> bytes:
         FormatError: empty, too large, or not whole pages.
     """
     check_image(image)
+    return add_image(_NOTHING, image, FOUR_GIB - len(image))
+
+
+def add_page(digest: bytes, content: bytes, kind: PageType, gpa: int) -> bytes:
+    """Return the launch digest after one page; ``content`` is its SHA-384, or 48 zeros where it is not measured."""
+    return hashlib.sha384(digest + content + _INFO.pack(_INFO_SIZE, kind, gpa)).digest()
+
+
+def add_image(digest: bytes, image: bytes, gpa: int) -> bytes:
+    """Return the launch digest after the pages of an image; equal pages are hashed once."""
     sha384 = hashlib.sha384
     info = _INFO.pack(_INFO_SIZE, PageType.NORMAL, 0)[:-8]  # PAGE_INFO up to the address
-    digest = _NOTHING
-    gpa = FOUR_GIB - len(image)
     known: dict[bytes, bytes] = {}
     last, content = b"", b""
     for offset in range(0, len(image), PAGE):
@@ -81,16 +90,27 @@ class SnpLaunch:
             ``kernel-hashes=on``; None where it measures none.
         firmware_seed: :func:`firmware_digest` of the image, 48 bytes, where the caller has it already; then the
             image's pages are not hashed.
+        svsm: an SVSM below the firmware (:func:`podvm_builder.measure.svsm.place_svsm`), whose metadata then counts;
+            no kernel is measured with it.
 
     Raises:
         FormatError: the image is not usable firmware, lacks SEV metadata, or cannot take kernel hashes.
-        InputError: the seed is not 48 bytes.
+        InputError: the seed is not 48 bytes, or a kernel is given with an SVSM.
     """
 
-    def __init__(self, firmware: bytes, *, kernel: KernelHashes | None = None, firmware_seed: bytes | None = None):
+    def __init__(
+        self,
+        firmware: bytes,
+        *,
+        kernel: KernelHashes | None = None,
+        firmware_seed: bytes | None = None,
+        svsm: Svsm | None = None,
+    ):
         """Read the metadata; hash nothing yet."""
+        if kernel is not None and svsm is not None:
+            raise InputError("with an SVSM no kernel is measured", code="PVB238", hint="measure without `--kernel`")
         table = read_table(firmware)
-        sections = read_sev_sections(firmware, table)
+        sections = read_sev_sections(firmware, table) if svsm is None else svsm.sections
         if sections is None:
             raise FormatError(
                 "firmware: no SEV metadata, so that no SNP guest can start from it",
@@ -103,6 +123,7 @@ class SnpLaunch:
         """GUIDs of the firmware's table that are not known here, and were ignored."""
         self.firmware = firmware
         self.kernel = kernel
+        self.svsm = svsm
         self._seed = firmware_seed
         self.seed_given = firmware_seed is not None
         self._sections = tuple(section for section in sections if section.size)
@@ -121,10 +142,12 @@ class SnpLaunch:
         """Return the launch digest, 48 bytes, for each vCPU count; one walk up to the largest serves all.
 
         Raises:
-            InputError: no vCPU, too many, or impossible guest features.
+            InputError: no vCPU, too many, impossible guest features, or an SVSM under another VMM than QEMU.
             FormatError: several vCPUs, but firmware that does not say where they start.
         """
         check_guest_features(guest_features)
+        if self.svsm is not None and vmm.name != "qemu":
+            raise InputError(f"{vmm.name} is not known to start an SVSM given as an image of its own", code="PVB238")
         wanted = {check_vcpus(count) for count in vcpus}
         if not wanted:
             return {}
@@ -154,6 +177,17 @@ class SnpLaunch:
                 digest=self.firmware_seed,
             )
         ]
+        if self.svsm is not None:
+            image = self.svsm.image
+            regions.append(
+                Region(
+                    source="SVSM",
+                    gpa=self.svsm.gpa,
+                    length=len(image),
+                    page_type="normal",
+                    digest=hashlib.sha384(image).digest(),
+                )
+            )
         for section, kind in self._launch_order(vmm):
             content = self._section_page(section, kind)
             regions.append(
@@ -198,16 +232,21 @@ class SnpLaunch:
             return digest
         sha384 = hashlib.sha384
         digest = self.firmware_seed
+        if self.svsm is not None:
+            digest = add_image(digest, self.svsm.image, self.svsm.gpa)
         for section, kind in self._launch_order(vmm):
             data = self._section_page(section, kind)
             for offset in range(0, section.size, PAGE):
                 content = _NOTHING if data is None else sha384(data[offset : offset + PAGE]).digest()
-                digest = sha384(digest + content + _INFO.pack(_INFO_SIZE, kind, section.gpa + offset)).digest()
+                digest = add_page(digest, content, kind, section.gpa + offset)
         self._measured[key] = digest
         return digest
 
     def _vmsa_pages(self, vmm: Vmm, cpu: Cpu, guest_features: int, vcpus: int) -> list[bytes]:
         """Return the page of the first vCPU and, where there are more, that of each further one."""
+        if self.svsm is not None:
+            page = svsm_vmsa_page(vmm, start=self.svsm.start, signature=cpu.signature, guest_features=guest_features)
+            return [page] * min(vcpus, 2)
         starts = [RESET_VECTOR]
         if vcpus > 1:
             if self._ap_reset is None:

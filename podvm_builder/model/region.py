@@ -16,9 +16,10 @@ class Region(NamedTuple):
     gpa: int
     """Guest physical address of the first byte; a multiple of 4096."""
     length: int
-    """Length in bytes; a multiple of 4096."""
+    """Length in bytes; a multiple of 4096, but for the kernel hash table of SEV and SEV-ES."""
     page_type: str
     """The TEE's own term: SNP ``normal``, ``zero``, ``secrets``, ``cpuid``, ``vmsa``, ``unmeasured``;
+    SEV and SEV-ES, which have none, ``data`` and ``vmsa``;
     TDX ``add``, ``add+extend``, ``aug``."""
     digest: bytes | None
     """SHA-384 of the region's bytes where they are measured, else None. For the firmware of an SNP guest, whose
