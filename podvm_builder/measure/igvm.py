@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from podvm_builder.errors import Finding, FormatError
-from podvm_builder.formats.igvm import (
-    CODE,
+from podvm_builder.formats.igvm import read_igvm
+from podvm_builder.formats.igvm_headers import CODE
+from podvm_builder.formats.igvm_values import (
     SNP,
     Directive,
     IgvmFile,
@@ -21,7 +22,6 @@ from podvm_builder.formats.igvm import (
     ParameterInsert,
     SnpIdBlock,
     VpContext,
-    read_igvm,
 )
 from podvm_builder.formats.ovmf import PAGE
 from podvm_builder.measure.snp_launch import DIGEST_SIZE, add_page

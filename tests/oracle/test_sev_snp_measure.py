@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from podvm_builder.catalog.cpus import SIGNATURES
+from podvm_builder.formats.id_block import IdBlock, decode_id_auth, encode_id_block, key_digest
 from podvm_builder.formats.kernel_hashes import KernelHashes, hash_cmdline
+from podvm_builder.measure.id_block import sign_id_block, verify_id_block
 from podvm_builder.measure.inputs import Cpu
+from podvm_builder.measure.sev import sev_es_launch_digest, sev_launch_digest
 from podvm_builder.measure.snp import launch_digest
-from podvm_builder.measure.snp_launch import firmware_digest
-from podvm_builder.measure.vmm import find_vmm
+from podvm_builder.measure.snp_launch import SnpLaunch, firmware_digest
+from podvm_builder.measure.svsm import place_svsm
+from podvm_builder.measure.vmm import Vmm, find_vmm
 from tests.support import firmware as fw
 from tests.support.real_firmware import debian_ovmf
 
@@ -189,3 +197,141 @@ def test_where_the_oracle_is_wrong_no_vcpus(amdsev: Path) -> None:
     with pytest.raises(InputError) as caught:
         launch_digest(amdsev.read_bytes(), cpu=Cpu.parse("EPYC-v4"), vcpus=0)
     assert caught.value.code == "PVB227"
+
+
+KERNELS = st.none() | st.tuples(
+    st.binary(max_size=100), st.none() | st.binary(max_size=100), st.text("ab =", max_size=9)
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    layout=layouts(),
+    vcpus=st.integers(1, 20),
+    signature=st.integers(1, 2**32 - 1),
+    kernel=KERNELS,
+)
+def test_sev_and_sev_es(
+    *,
+    tmp_path: Path,
+    layout: fw.Firmware,
+    vcpus: int,
+    signature: int,
+    kernel: tuple[bytes, bytes | None, str] | None,
+) -> None:
+    path = tmp_path / "firmware"
+    path.write_bytes(layout.build())
+    hashes, files, append = None, ["", ""], ""
+    if kernel is not None:
+        append = kernel[2]
+        hashes = KernelHashes(
+            kernel=hashlib.sha256(kernel[0]).digest(),
+            initrd=hashlib.sha256(kernel[1] or b"").digest(),
+            cmdline=hash_cmdline(append.encode()),
+        )
+        for index, data in enumerate(kernel[:2]):
+            if isinstance(data, bytes):
+                (tmp_path / str(index)).write_bytes(data)
+                files[index] = str(tmp_path / str(index))
+    their_sev, their_es = (
+        guest.calc_launch_digest(mode, vcpus, signature, str(path), *files, append, 0)
+        for mode in (SevMode.SEV, SevMode.SEV_ES)
+    )
+    assert sev_launch_digest(layout.build(), kernel=hashes) == their_sev
+    cpu = Cpu.of_signature(signature)
+    assert sev_es_launch_digest(layout.build(), cpu=cpu, vcpus=vcpus, kernel=hashes) == their_es
+
+
+CODE = fw.Firmware(size=64 << 10, unique_pages=4, sev=None)
+SVSM = fw.Firmware(
+    size=32 << 10,
+    seed=7,
+    unique_pages=6,
+    reset=None,
+    hash_table=None,
+    with_tdx=False,
+    extra=((fw.SVSM_INFO, (0x1234).to_bytes(4, "little")),),
+)
+
+
+def their_svsm(folder: Path, *, vcpus: int, vars_size: int, features: int = 1, kernel: str = "") -> bytes:
+    code, svsm = folder / "OVMF_CODE.fd", folder / "svsm.bin"
+    code.write_bytes(CODE.build())
+    svsm.write_bytes(SVSM.build())
+    return bytes(
+        guest.calc_launch_digest(
+            SevMode.SEV_SNP_SVSM,
+            vcpus,
+            SIGNATURES["EPYC-v4"],
+            str(code),
+            kernel,
+            "",
+            "",
+            features,
+            svsm_file=str(svsm),
+            ovmf_vars_size=vars_size,
+        )
+    )
+
+
+def our_svsm(*, vcpus: int, vars_size: int, features: int = 1, vmm: Vmm | None = None) -> bytes:
+    svsm = place_svsm(SVSM.build(), CODE.build(), vars_size=vars_size)
+    cpu = Cpu.parse("EPYC-v4")
+    return launch_digest(
+        CODE.build(), cpu=cpu, vcpus=vcpus, vmm=vmm or find_vmm("qemu"), guest_features=features, svsm=svsm
+    )
+
+
+@pytest.mark.parametrize("vcpus", [1, 2, 9])
+@pytest.mark.parametrize("vars_size", [0, 0x84000])
+def test_where_the_oracle_is_wrong_fcw_with_an_svsm(tmp_path: Path, vcpus: int, vars_size: int) -> None:
+    """It means to set FCW to 0x37f and sets nothing: its keyword is `fcw`, and the field's name is `x87_fcw`.
+
+    KVM takes MXCSR and FCW from one FPU state: a host whose MXCSR is 0x1f80, as the oracle says, has FCW 0x37f (ours),
+    and an older one has zero in both. With its FCW, and all else as ours, we get its value.
+    """
+    theirs = their_svsm(tmp_path, vcpus=vcpus, vars_size=vars_size)
+    qemu = find_vmm("qemu")
+    with_its_fcw = qemu._replace(reset=qemu.reset._replace(fcw=0))
+    assert our_svsm(vcpus=vcpus, vars_size=vars_size, vmm=with_its_fcw) == theirs
+    assert our_svsm(vcpus=vcpus, vars_size=vars_size) != theirs
+    assert qemu.reset.fcw == 0x37F
+
+
+def test_where_the_oracle_is_wrong_features_and_kernel_with_an_svsm(tmp_path: Path) -> None:
+    """It takes guest features and a kernel and ignores both; ours counts the first and refuses the second (PVB238)."""
+    from podvm_builder.errors import InputError
+
+    assert their_svsm(tmp_path, vcpus=1, vars_size=0, features=0x21) == their_svsm(tmp_path, vcpus=1, vars_size=0)
+    assert our_svsm(vcpus=1, vars_size=0, features=0x21) != our_svsm(vcpus=1, vars_size=0)
+    kernel = tmp_path / "kernel"
+    kernel.write_bytes(b"kernel")
+    assert their_svsm(tmp_path, vcpus=1, vars_size=0, kernel=str(kernel)) == their_svsm(tmp_path, vcpus=1, vars_size=0)
+    with pytest.raises(InputError) as caught:
+        SnpLaunch(
+            CODE.build(),
+            kernel=KernelHashes(kernel=bytes(32)),
+            svsm=place_svsm(SVSM.build(), CODE.build(), vars_size=0),
+        )
+    assert caught.value.code == "PVB238"
+
+
+def test_id_blocks_of_its_own_tool(tmp_path: Path) -> None:
+    """Its signatures are random: the blocks are equal, and each side's signatures verify with ours."""
+    id_block = pytest.importorskip("sevsnpmeasure.id_block", reason="its ID block tool needs cryptography")
+    keys = [ec.derive_private_key(number, ec.SECP384R1()) for number in (2**300 + 1, 2**200 + 1)]
+    paths = [tmp_path / "id.pem", tmp_path / "author.pem"]
+    for path, key in zip(paths, keys, strict=True):
+        path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    digest = bytes(range(48))
+    printed = id_block.snp_calc_id_block(digest, *map(str, paths))
+    theirs = dict(re.findall(r"(id-block|id-auth|id_key_hash|author_key)[=:] ?([A-Za-z0-9+/=]+)", printed))
+    block = IdBlock(launch_digest=digest)
+    assert base64.b64decode(theirs["id-block"]) == encode_id_block(block)
+    their_auth = decode_id_auth(base64.b64decode(theirs["id-auth"]))
+    assert verify_id_block(block, their_auth)
+    ours = sign_id_block(block, id_key=keys[0], author_key=keys[1])
+    assert (ours.id_key, ours.author_key) == (their_auth.id_key, their_auth.author_key)
+    assert key_digest(ours.id_key) == base64.b64decode(theirs["id_key_hash"])
+    assert ours.author_key is not None
+    assert key_digest(ours.author_key) == base64.b64decode(theirs["author_key"])

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from podvm_builder.errors import Finding, FormatError
-from podvm_builder.formats.igvm import SNP, PageData, SnpIdBlock, VpContext, read_igvm
+from podvm_builder.formats.igvm import read_igvm
+from podvm_builder.formats.igvm_values import SNP, PageData, SnpIdBlock, VpContext
 from podvm_builder.measure.igvm import igvm_launch_digest, measure_igvm
 from tests.support import igvm as w
 from tests.support.igvm import IgvmWriter
