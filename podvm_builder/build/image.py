@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podvm_builder.build.mkosi import Conditions, Inputs, run_mkosi
-from podvm_builder.build.outputs import RAW, UKI, collect, make_manifest, read_packages, sync
+from podvm_builder.build.outputs import RAW, UKI, collect, make_manifest, read_packages, settle
 from podvm_builder.build.progress import Steps
 from podvm_builder.errors import Finding, Lacking
 from podvm_builder.formats.documents import measurements_to_json
@@ -126,8 +126,7 @@ def build_image(plan: Plan, components: Mapping[str, bytes], *, options: Options
                 with writing(new):
                     (new / "logs").mkdir()
                     log.rename(new / "logs" / "mkosi.log")
-                    new.chmod(0o755)
-                sync(new)
+                settle(new)
                 former = replace_folder(new, folder)
                 if former is not None:
                     remove(former)
@@ -177,6 +176,9 @@ def _alone(folder: Path) -> Iterator[None]:
             raise Lacking(
                 f"{who} is building `{folder}`", code="PVB411", hint="wait for it, or give another folder with -o"
             ) from None
+        for left in folder.parent.glob(f".{folder.name}.new-*"):
+            # a build that was killed left it; nobody else is at this folder
+            remove(left)
         yield
 
 

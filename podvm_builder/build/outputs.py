@@ -38,9 +38,6 @@ def collect(made: Path, folder: Path) -> None:
             raise _unexpected(f"made no `{name}`")
         # mkosi leaves a link where it added a version to the name
         move_file(source.resolve(), folder / name)
-    with writing(folder):
-        for name in (RAW, UKI):
-            (folder / name).chmod(0o644)
 
 
 def read_packages(made: Path) -> tuple[PackageRecord, ...]:
@@ -130,14 +127,15 @@ def component_records(source: str, components: Mapping[str, bytes]) -> tuple[Com
     )
 
 
-def sync(folder: Path) -> None:
-    """Have every file of a folder on the disk, so that a power cut after the renaming finds them whole.
+def settle(folder: Path) -> None:
+    """Give every file of a folder its mode, whatever the umask is, and have it on the disk before it is shown.
 
     Raises:
         Lacking: PVB321, the disk is full.
     """
     with writing(folder):
         for path in [*folder.rglob("*"), folder]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(fd)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 import click
 
@@ -60,7 +57,6 @@ def command(
     from podvm_builder.report.build import BuildFacts, build_to_json, render_build
     from podvm_builder.tools.cache import open_cache
 
-    signal.signal(signal.SIGTERM, _interrupt)
     resolved = resolve(source, sets, components=components, firmware=firmware)
     options = Options(
         out=out.absolute(),
@@ -93,8 +89,3 @@ def command(
             click.echo(("\n" if number else "") + render_build(facts))
     if output_format == "json":
         print_json(documents)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    """Take a request to end as Ctrl-C, so that what was being made is removed."""
-    raise KeyboardInterrupt

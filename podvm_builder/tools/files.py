@@ -18,6 +18,17 @@ from podvm_builder.errors import FormatError, InputError, Lacking
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _CHUNK = 1 << 20
+_NOT_OURS = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENOENT,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+}
 
 
 class FileReader:
@@ -95,7 +106,7 @@ def writing(path: Path) -> Iterator[None]:
                 code="PVB321",
                 hint="free some space, or give another place with `-o` or `--cache`",
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG):
+        if error.errno in _NOT_OURS:
             raise Lacking(f"cannot write `{where}`: {error.strerror}", code="PVB322") from error
         raise
 
