@@ -1,0 +1,102 @@
+"""``manifest.json``: what is written is read back, and anything else is a value or a FormatError."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podvm_builder.errors import FormatError
+from podvm_builder.formats.manifest import SCHEMA, manifest_from_json, manifest_to_json
+from podvm_builder.model.manifest import ComponentRecord, FileRecord, ImageManifest, PackageRecord
+from podvm_builder.model.plan import EvidencePlan, Ids, PlatformPlan
+
+texts = st.text(max_size=20)
+tuples = st.lists(texts, max_size=3).map(tuple)
+digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
+naturals = st.integers(min_value=0, max_value=2**53 - 1)
+
+manifests = st.builds(
+    ImageManifest,
+    target=texts,
+    profile=texts,
+    ids=st.builds(Ids, rootfs=digests, image=digests, plan=digests),
+    flags=tuples,
+    root_hash=digests,
+    root_format=texts,
+    phases=tuples,
+    platform=st.builds(
+        PlatformPlan,
+        vmm=texts,
+        firmware=texts,
+        boot=tuples,
+        vcpus=st.lists(naturals, max_size=3).map(tuple),
+        cpus=tuples,
+        guest_features=st.lists(st.integers(min_value=0, max_value=2**64 - 1), max_size=3).map(tuple),
+        secure_boot=texts,
+    ),
+    evidence=st.builds(
+        EvidencePlan,
+        kind=texts,
+        promised=tuples,
+        identifies=st.booleans(),
+        by=tuples,
+        reason=texts,
+        source=texts,
+    ),
+    source_date_epoch=naturals,
+    tools=st.dictionaries(texts, texts, max_size=3),
+    files=st.dictionaries(texts, st.builds(FileRecord, size=naturals, sha256=digests), max_size=3),
+    packages=st.lists(st.builds(PackageRecord, name=texts, version=texts, arch=texts), max_size=3).map(tuple),
+    components=st.lists(
+        st.builds(ComponentRecord, name=texts, path=texts, sha256=digests, source=texts), max_size=3
+    ).map(tuple),
+)
+
+
+@given(manifests)
+def test_what_is_written_is_read_back(manifest: ImageManifest) -> None:
+    assert manifest_from_json(json.loads(json.dumps(manifest_to_json(manifest)))) == manifest
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(manifests, st.data())
+def test_any_value_in_any_place_is_read_or_refused(manifest: ImageManifest, data: st.DataObject) -> None:
+    document = manifest_to_json(manifest)
+    key = data.draw(st.sampled_from(sorted(document)))
+    document[key] = data.draw(json_values)
+    try:
+        read = manifest_from_json(json.loads(json.dumps(document)))
+    except FormatError:
+        return
+    assert manifest_from_json(json.loads(json.dumps(manifest_to_json(read)))) == read
+
+
+@given(json_values)
+def test_anything_else_is_refused(value: Any) -> None:
+    with pytest.raises(FormatError) as caught:
+        manifest_from_json(value)
+    assert caught.value.code == "PVB203"
+
+
+@given(manifests, st.data())
+def test_a_missing_key_is_named(manifest: ImageManifest, data: st.DataObject) -> None:
+    document = manifest_to_json(manifest)
+    key = data.draw(st.sampled_from(sorted(set(document) - {"schema"})))
+    del document[key]
+    with pytest.raises(FormatError, match=f"`{key}` is missing"):
+        manifest_from_json(document)
+
+
+def test_another_schema_is_refused() -> None:
+    with pytest.raises(FormatError, match=SCHEMA):
+        manifest_from_json({"schema": "podvm-manifest/2"})
