@@ -11,10 +11,10 @@ FOLDER := $(OUT)/$(subst _,-,$(subst +,-,$(subst :,-,$(subst /,-,$(TARGET)))))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help image test check e2e bench golden docs clean setup setup-dev
+.PHONY: help image test check e2e bench bench-boot golden docs clean setup setup-dev
 
 help: ## List the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F '|' '{printf "%-8s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F '|' '{printf "%-10s %s\n", $$1, $$2}'
 
 image: setup ## Build TARGET and boot it; ends with its measurements and where the reference values are
 	@mkdir -p $(OUT)
@@ -37,6 +37,9 @@ e2e: setup-dev ## Build and boot the wider matrix
 
 bench: setup-dev ## Print the benchmarks
 	@set -e; for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench; done
+
+bench-boot: setup-dev ## Boot our image against one in the incumbent's shape (some ten minutes)
+	$(BIN)/python tests/bench/boot_against_incumbent.py
 
 golden: setup-dev ## Write the golden files anew; say in the commit why they changed
 	$(BIN)/python -m tests.golden.regenerate
