@@ -48,15 +48,12 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit."""
-    # nearly all that is allocated from here on lives to the end: looking for garbage in it, then and once more at
-    # the exit, is time lost
-    gc.set_threshold(100_000)
     # a request to end is an interruption like Ctrl-C: what is under way is ended and cleaned up
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has the latter ignored
             signal.signal(number, signal.default_int_handler)
     code = run(sys.argv[1:])
-    gc.freeze()
+    gc.freeze()  # at the exit, all is garbage: nothing is gained by looking for it
     sys.exit(code)
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from podvm_builder.errors import FormatError
-from podvm_builder.model.event import Event
 from podvm_builder.model.measurement import Basis, Identification, Measurement, MeasurementSet, Status
 from podvm_builder.model.region import Region
+
+if TYPE_CHECKING:
+    from podvm_builder.model.event import Event  # `measure snp` writes documents without any
 
 SCHEMA = "podvm-measurements/1"
 CODE = "PVB202"
@@ -185,6 +187,8 @@ def _origin(value: object, at: str) -> tuple[str, str] | None:
 
 
 def _event(value: object, at: str) -> Event:
+    from podvm_builder.model.event import Event
+
     row = _mapping(value, at)
     digests = _mapping(_key(row, "digests", f"{at}."), f"{at}.digests")
     return Event(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -79,12 +80,14 @@ def sweep(image: bytes) -> None:
             launch.digests(VMMS[0], cpu=cpu, guest_features=features, vcpus=range(1, 257))
 
 
-def process(*arguments: str) -> Callable[[], object]:
-    """Return the running of a command."""
-    return lambda: subprocess.run(arguments, stdout=subprocess.DEVNULL, check=True)
+def process(cache: str, *arguments: str) -> Callable[[], object]:
+    """Return the running of a command whose compiled modules are kept in a folder, as pip keeps an installed one's."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = cache
+    return lambda: subprocess.run(arguments, stdout=subprocess.DEVNULL, check=True, env=environment)
 
 
-def main(path: Path) -> None:
+def main(path: Path, cache: str) -> None:
     """Measure, and print the ratios as a table and as JSON."""
     image, cpu, scripts = path.read_bytes(), CPUS[0], Path(sys.executable).parent
     seed = firmware_digest(image)
@@ -102,6 +105,7 @@ def main(path: Path) -> None:
             "bare mrtd": bare_mrtd(image),
             "mrtd": lambda: mrtd(image),
             "their command": process(
+                cache,
                 str(scripts / "sev-snp-measure"),
                 "--mode",
                 "snp",
@@ -112,8 +116,8 @@ def main(path: Path) -> None:
                 "--ovmf",
                 name,
             ),
-            "command": process(*ours, "--vcpus", "8"),
-            "command, 192": process(*ours, "--vcpus", "1-64", *models),
+            "command": process(cache, *ours, "--vcpus", "8"),
+            "command, 192": process(cache, *ours, "--vcpus", "1-64", *models),
         }
     )
     ratios = {
@@ -132,10 +136,10 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            generated = Path(folder) / "OVMF.fd"
-            generated.write_bytes(Firmware().build())
-            main(generated)
+    with tempfile.TemporaryDirectory() as folder:
+        firmware = Path(folder) / "OVMF.fd"
+        if len(sys.argv) > 1:
+            firmware = Path(sys.argv[1])
+        else:
+            firmware.write_bytes(Firmware().build())
+        main(firmware, str(Path(folder) / "pyc"))
