@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from podvm_builder.cli.common import format_option
+from podvm_builder.cli.common import explain_option, format_option
 from podvm_builder.cli.input_files import named, read_file
 from podvm_builder.cli.measure_output import print_set
 from podvm_builder.errors import FormatError
@@ -30,6 +30,7 @@ _MAX_MANIFEST = 64 << 20
     "--firmware", type=_PATH, metavar="FILE", help="The firmware that the image's platform names; else the cache's."
 )
 @click.option("--cache", type=_PATH, metavar="DIR", help="Cache that the build used.")
+@explain_option
 @format_option
 def command(*, folder: Path, firmware: Path | None, cache: Path | None, output_format: str) -> None:
     """Predict the launch digest, MRTD and PCRs of a built image, and say whether they identify it.

@@ -7,21 +7,21 @@ from pathlib import Path
 
 import click
 
-from podvm_builder.cli.common import format_option
+from podvm_builder.cli.common import explain_option, format_option
 from podvm_builder.cli.input_files import named
 from podvm_builder.cli.measure_output import print_set
+from podvm_builder.cli.secure_boot_inputs import read_keys
 from podvm_builder.errors import InputError
-from podvm_builder.measure.artifacts import read_boot_artifacts
 from podvm_builder.measure.boot_log import BOOT_PATHS, DISK, SECURE_BOOT
-from podvm_builder.measure.tpm import BANKS, DEFAULT_BANKS, TpmBoot, identify_by_tpm, predict_tpm
-from podvm_builder.model.measurement import MeasurementSet
-from podvm_builder.tools.files import FileReader
+from podvm_builder.measure.machine import measure_tpm
+from podvm_builder.measure.tpm import BANKS, DEFAULT_BANKS
+from podvm_builder.tools.disks import open_disk
 
 _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--image", type=_PATH, metavar="FILE", help="Raw disk image; it is read without mounting it.")
+@click.option("--image", type=_PATH, metavar="FILE", help="Raw or qcow2 image; it is read without mounting it.")
 @click.option("--uki", type=_PATH, metavar="FILE", help="Unified kernel image on its own; PCR 5 is then not computed.")
 @click.option(
     "--boot",
@@ -33,16 +33,20 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--secure-boot",
     type=click.Choice(SECURE_BOOT),
-    default="absent",
-    show_default=True,
-    help="Not compiled into the firmware, compiled in but off, or on.",
+    help="Not compiled into the firmware, compiled in but off, or on.  [default: what --vars says, else absent]",
 )
+@click.option("--vars", "store", type=_PATH, metavar="FILE", help="Variable store of the firmware, e.g. OVMF_VARS.fd.")
+@click.option("--pk", type=_PATH, multiple=True, metavar="FILE", help="Platform key: .esl, .auth, .crt or .der.")
+@click.option("--kek", type=_PATH, multiple=True, metavar="FILE", help="Key exchange keys; repeatable.")
+@click.option("--db", type=_PATH, multiple=True, metavar="FILE", help="Allowed signers and digests; repeatable.")
+@click.option("--dbx", type=_PATH, multiple=True, metavar="FILE", help="Forbidden ones; repeatable.")
+@click.option("--owner", metavar="GUID", help="Owner that certificates are enrolled under.")
 @click.option(
     "--phase",
     "phases",
     multiple=True,
     metavar="WORD",
-    help="Boot phase that systemd extends PCR 11 with, in order; repeatable. Without it: none.",
+    help="Boot phase that systemd extends PCR 11 with, in order; repeatable. Without it: those that the image has.",
 )
 @click.option(
     "--bank",
@@ -53,49 +57,50 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="Hash algorithm of a bank; repeatable.",
 )
+@explain_option
 @format_option
 def command(
     *,
     image: Path | None,
     uki: Path | None,
     boot: str,
-    secure_boot: str,
+    secure_boot: str | None,
+    store: Path | None,
+    pk: tuple[Path, ...],
+    kek: tuple[Path, ...],
+    db: tuple[Path, ...],
+    dbx: tuple[Path, ...],
+    owner: str | None,
     phases: tuple[str, ...],
     banks: tuple[str, ...],
     output_format: str,
 ) -> None:
     """Predict PCR 0 to 15, each with its value or the reason why there is none.
 
-    Firmware that has its own habits, or keys of its own, has other values in PCR 4, 5 and 7: see the guide.
+    The image's initrd, root file system and kernel are looked into for what they extend. Firmware that has its own
+    habits has other values in PCR 4, 5 and 7: see the guide.
     """
     path = uki if image is None else image
     if path is None or (image is not None and uki is not None):
         raise InputError("give either `--image` or `--uki`", code="PVB248")
-    if secure_boot == "on":
-        raise InputError(
-            "secure boot `on`: PCR 7 covers the firmware's keys, and a variable store cannot be given yet",
-            code="PVB246",
-            hint="use `off` or `absent`, or take PCR 7 from a machine that is known to be good",
-        )
     if len(set(phases)) != len(phases) or not all(word.isascii() and word.isprintable() and word for word in phases):
         raise InputError("`--phase` takes each word once, in ASCII", code="PVB248")
-    with named(path), FileReader(path) as reader:
-        artifacts = read_boot_artifacts(reader)
-        if uki is not None and artifacts.gpt is not None:
-            raise InputError(f"`{uki}` is a disk image: give it with `--image`", code="PVB248")
-        (prediction,) = predict_tpm(
-            artifacts,
-            [TpmBoot(boot=boot, secure_boot=secure_boot, phases=phases)],
+    keys, state = read_keys(store, {"pk": pk, "kek": kek, "db": db, "dbx": dbx}, owner=owner, secure_boot=secure_boot)
+    if state == "on" and keys is None:
+        raise InputError(
+            "secure boot `on`: PCR 7 covers the firmware's keys",
+            code="PVB246",
+            hint="give the variable store with `--vars`, or `--pk`, `--kek`, `--db` and `--dbx`",
+        )
+    with named(path), open_disk(path) as reader:
+        found = measure_tpm(
+            reader,
+            lone_uki=uki is not None,
+            boot=boot,
+            secure_boot=state,
+            keys=keys,
+            phases=phases or None,
             banks=tuple(dict.fromkeys(banks)),
             workers=min(4, os.cpu_count() or 1),
         )
-    found = MeasurementSet(
-        target="",
-        ids={},
-        identifies_image=identify_by_tpm(prediction.measurements),
-        logs={boot: prediction.log},
-        regions={},
-        measurements=prediction.measurements,
-        evidence="tpm",
-    )
     print_set(found, output_format)

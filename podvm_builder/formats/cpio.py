@@ -32,19 +32,19 @@ def pad4(length: int) -> int:
 
 
 def stub_archive(folder: str, files: Sequence[CpioFile], *, folder_mode: int = 0o555) -> bytes:
-    """Return the archive that systemd-stub packs: one folder, its files, the trailer.
+    """Return the archive that systemd-stub packs: a folder with those above it, its files, the trailer.
 
     Args:
-        folder: one path element, e.g. ``.extra``.
+        folder: a path, e.g. ``.extra`` or ``.extra/credentials``.
         files: what stands in it, in order.
-        folder_mode: permission bits of the folder.
+        folder_mode: permission bits of the folder; those above it have 0555.
     """
-    parts = [_entry(1, _DIRECTORY | folder_mode, folder, b"")]
-    parts += [
-        _entry(number, _REGULAR | file.mode, f"{folder}/{file.name}", file.data)
-        for number, file in enumerate(files, start=2)
-    ]
-    return b"".join(parts) + _TRAILER
+    names = folder.split("/")
+    above = ["/".join(names[:depth]) for depth in range(1, len(names))]
+    entries = [(_DIRECTORY | 0o555, path, b"") for path in above]
+    entries.append((_DIRECTORY | folder_mode, folder, b""))
+    entries += [(_REGULAR | file.mode, f"{folder}/{file.name}", file.data) for file in files]
+    return b"".join(_entry(number, *entry) for number, entry in enumerate(entries, start=1)) + _TRAILER
 
 
 def _entry(inode: int, mode: int, name: str, data: bytes) -> bytes:

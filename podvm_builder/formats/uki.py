@@ -50,7 +50,10 @@ class Uki:
     reader: BinaryReader
     image: PeImage
     sections: Mapping[str, ExtentReader]
-    """Non-empty sections of :data:`SECTIONS` by name, as the stub sees them in memory."""
+    """Non-empty sections of :data:`SECTIONS` by name, as the stub sees them in memory. In an image with profiles: the
+    base sections and over them those of the first profile, which is the one that is booted if none is asked for."""
+    profiles: int
+    """How many profiles there are; 0 in an image without."""
     stub: str | None
     """The stub's version as it stands in ``.sdmagic``, e.g. ``257.13-1~deb13u1``; None without that section."""
     kernel: str | None
@@ -93,17 +96,17 @@ def parse_uki(reader: BinaryReader) -> Uki:
     if image.subsystem != EFI_APPLICATION:
         raise _error(f"subsystem {image.subsystem} is not an EFI application")
     _check_memory(image)
-    sections: dict[str, ExtentReader] = {}
-    profiles = False
+    # a `.profile` section begins a profile, which lasts to the next one; what stands before the first is the base
+    parts: list[dict[str, ExtentReader]] = [{}]
     for section in image.sections:
-        profiles |= section.name == ".profile"
         if section.name not in SECTIONS or not section.virtual_size:
             continue
-        if section.name in sections:
-            if not profiles:
-                raise _error(f"section `{section.name}` stands there twice")
-            continue
-        sections[section.name] = _content(reader, section)
+        if section.name == ".profile":
+            parts.append({})
+        if section.name in parts[-1]:
+            raise _error(f"section `{section.name}` stands there twice")
+        parts[-1][section.name] = section_content(reader, section)
+    sections = parts[0] | (parts[1] if len(parts) > 1 else {})
     if ".linux" not in sections:
         raise _error("no `.linux` section: not a unified kernel image")
     uname = sections.get(".uname")
@@ -111,6 +114,7 @@ def parse_uki(reader: BinaryReader) -> Uki:
         reader=reader,
         image=image,
         sections=sections,
+        profiles=len(parts) - 1,
         stub=_stub(reader, image),
         kernel=kernel_version(sections[".linux"])
         or (read_all(uname).rstrip(b"\0\n ").decode("ascii", "replace") if uname and uname.size < 256 else None),
@@ -132,7 +136,12 @@ def kernel_version(kernel: BinaryReader) -> str | None:
     return text.decode("ascii", "replace") or None
 
 
-def _content(reader: BinaryReader, section: PeSection) -> ExtentReader:
+def section_content(reader: BinaryReader, section: PeSection) -> ExtentReader:
+    """Return a section's bytes as they stand in memory once the image is loaded.
+
+    Raises:
+        FormatError: it is much longer in memory than in the file.
+    """
     held = min(section.virtual_size, section.raw_size)
     fill = section.virtual_size - held
     if fill > MAX_ZERO_FILL:
@@ -157,7 +166,7 @@ def _stub(reader: BinaryReader, image: PeImage) -> str | None:
     section = image.section(".sdmagic")
     if section is None or not 0 < section.virtual_size <= 4096:
         return None
-    match = _MAGIC.search(read_all(_content(reader, section)))
+    match = _MAGIC.search(read_all(section_content(reader, section)))
     return (match[1] + match[2]).decode("ascii", "replace") if match else None
 
 

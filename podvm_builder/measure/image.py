@@ -15,6 +15,7 @@ from podvm_builder.measure.snp import measure_launch
 from podvm_builder.measure.snp_launch import SnpLaunch
 from podvm_builder.measure.tdx import MRTD, measure_tdx, run_time_registers
 from podvm_builder.measure.tpm import DEFAULT_BANKS, TpmBoot, predict_tpm
+from podvm_builder.measure.userspace import Userspace, inspect
 from podvm_builder.measure.vmm import find_vmm
 from podvm_builder.model.axes import Target
 from podvm_builder.model.manifest import ImageManifest
@@ -63,9 +64,12 @@ def measure_image(
     """
     _check_size(manifest, RAW, image)
     _check_size(manifest, UKI, uki)
-    boots = _boots(manifest, firmware)
+    artifacts = read_boot_artifacts(image)
+    userspace = inspect(artifacts.uki, image, artifacts.gpt, recorded=manifest.phases)
+    _check_phases(manifest, userspace)
+    boots = _boots(manifest, firmware, userspace)
     predictions = predict_tpm(
-        read_boot_artifacts(image),
+        artifacts,
         boots,
         banks=tuple(banks),
         disk_sha256=manifest.files[RAW].sha256,
@@ -117,7 +121,15 @@ def _check_size(manifest: ImageManifest, name: str, reader: BinaryReader) -> Non
         )
 
 
-def _boots(manifest: ImageManifest, firmware: Mapping[str, bytes]) -> tuple[TpmBoot, ...]:
+def _check_phases(manifest: ImageManifest, userspace: Userspace) -> None:
+    if userspace.phases is not None and userspace.phases != manifest.phases:
+        raise InputError(
+            f"the image has the boot phases {list(userspace.phases)}; the manifest says {list(manifest.phases)}",
+            code=CODE,
+        )
+
+
+def _boots(manifest: ImageManifest, firmware: Mapping[str, bytes], userspace: Userspace) -> tuple[TpmBoot, ...]:
     """Return the boot from disk, which a proof by boot takes on any target, and the direct boot where there is one."""
     platform = manifest.platform
     of_cloud: dict[int, str] = {}
@@ -131,6 +143,7 @@ def _boots(manifest: ImageManifest, firmware: Mapping[str, bytes]) -> tuple[TpmB
         phases=manifest.phases,
         # the units that extend separators are masked together with those of the phases
         separators=bool(manifest.phases),
+        userspace=userspace,
         platform=of_cloud,
     )
     if DIRECT not in platform.boot:

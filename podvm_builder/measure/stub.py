@@ -14,7 +14,7 @@ OLDEST = 252
 NEWEST = 262
 """The versions of which it is known what they measure."""
 
-_SINCE = {".uname": 254, ".sbat": 254, ".ucode": 256}
+_SINCE = {".uname": 254, ".sbat": 254, ".ucode": 256, ".profile": 257}
 _ALWAYS = {".linux", ".osrel", ".cmdline", ".initrd", ".splash", ".dtb", ".pcrpkey"}
 _UNSETTLED = (".profile", ".dtbauto", ".hwids", ".efifw")
 """Measured or not by version, machine or boot menu entry."""
@@ -38,6 +38,10 @@ class StubRules:
     """`.ucode` is put before the initrd."""
     initrd_osrel: bool
     """`.osrel` is handed to the initrd in a cpio of its own."""
+    initrd_profile: bool
+    """`.profile` is handed to the initrd in a cpio of its own, behind `.osrel`."""
+    sidecars: bool
+    """It is known how addons, credentials and extensions of the EFI system partition are measured."""
     mangles_cmdline: bool
     """Blanks around the command line are cut and control characters inside become spaces; before, that is not known."""
 
@@ -52,6 +56,8 @@ def stub_rules(version: int | None) -> StubRules | None:
         loads_kernel_by_firmware=version <= 257,
         initrd_ucode=version >= 256,
         initrd_osrel=version >= 257,
+        initrd_profile=version >= 257,
+        sidecars=version >= 257,
         mangles_cmdline=version >= 254,
     )
 
@@ -74,7 +80,7 @@ def stub_doubts(uki: Uki, *, separators: bool) -> dict[int, str]:
     assert version is not None  # noqa: S101 - there are rules, so there is a version
     doubts: dict[int, str] = {}
     for name in _UNSETTLED:
-        if name in uki.sections:
+        if name in uki.sections and not (name == ".profile" and version >= _SINCE[name]):
             said = f"the UKI has a `{name}` section, which is measured by circumstances that are not settled here"
             doubts |= dict.fromkeys((9, 11, 12) if name == ".profile" else (11,), said)
     if separators and version >= 261:
@@ -87,12 +93,17 @@ def stub_doubts(uki: Uki, *, separators: bool) -> dict[int, str]:
     return doubts
 
 
+def mangle_cmdline(text: str) -> str:
+    """Return a command line as the stub hands it on: control characters are blanks, and those around it are cut."""
+    return text.translate(_BLANKS).strip(" ")
+
+
 def command_line(uki: Uki, rules: StubRules) -> tuple[str | None, str | None]:
     """Return the command line that the kernel gets, or None and the reason why that is not known."""
     raw = uki.text(".cmdline").split(b"\0")[0]
     if not raw.isascii():
         return None, "the command line is not ASCII, and how the stub widens it is not settled here"
-    text = raw.decode("ascii").translate(_BLANKS).strip(" ")
+    text = mangle_cmdline(raw.decode("ascii"))
     if not text:
         return None, NO_CMDLINE
     if text.encode() != raw and not rules.mangles_cmdline:

@@ -10,10 +10,16 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from podvm_builder.formats.efi_siglist import Signature
+from podvm_builder.formats.pe import authenticode, parse_pe
+from podvm_builder.formats.uki import Uki
 from podvm_builder.measure.artifacts import BootArtifacts
-from podvm_builder.measure.boot_log import DIRECT, DISK, boot_log
+from podvm_builder.measure.boot_log import DIRECT, DISK, LOADER, UKI, boot_log
+from podvm_builder.measure.secure_boot import Keys, authority
+from podvm_builder.measure.sidecars import REMARK, Sidecars, read_sidecars
 from podvm_builder.measure.stub import NO_CMDLINE, command_line, stub_doubts, stub_rules
-from podvm_builder.measure.uki_digests import UkiDigests, digest_uki
+from podvm_builder.measure.uki_digests import NO_SIDECARS, UkiDigests, digest_uki
+from podvm_builder.measure.userspace import Userspace
 from podvm_builder.model.event import Event
 from podvm_builder.model.measurement import Basis, Identification, Measurement, Status
 
@@ -24,7 +30,7 @@ BANKS = (*DEFAULT_BANKS, "sha512")
 IDENTIFYING = ("tpm.pcr04", "tpm.pcr11", "tpm.pcr12")
 _OLDEST_KERNEL = (5, 19)
 _FROM_IMAGE = (4, 9, 11, 12, 13, 14)
-_PLATFORM = {
+PLATFORM_REASONS = {
     0: "firmware code and version: learn it from a known machine",
     1: "firmware settings, ACPI and SMBIOS tables and boot entries: they follow the machine's shape",
     2: "option ROMs and drivers of the machine",
@@ -35,6 +41,7 @@ _FIXED: Mapping[int, tuple[Status, str]] = {
     10: (Status.UNPREDICTABLE, "IMA extends it with the boot aggregate, which covers the platform's PCRs"),
     15: (Status.PER_VM, "systemd extends machine id, file systems and volume keys where its units run"),
 }
+LOADER_REMARK = "with systemd-boot before the UKI, as its source has it; not yet seen on a TPM"
 _INITDATA = "guest agents extend it with the digest of the pod's initdata; zero where a pod has none"
 
 Finding = tuple[Status, str]
@@ -52,7 +59,11 @@ class TpmBoot:
     phases: tuple[str, ...] = ()
     """Words that systemd's boot phase units extend PCR 11 with; empty where those units are masked."""
     separators: bool = True
-    """Whether units of systemd 259 and newer may extend their separators."""
+    """Whether units of systemd 259 and newer may extend their separators, where nobody looked into the image."""
+    keys: Keys | None = None
+    """The firmware's secure-boot variables, where they are known."""
+    userspace: Userspace | None = None
+    """What the image's initrd and root were found to extend; None where nobody looked."""
     platform: Mapping[int, str] = field(default_factory=dict)
     """Further PCRs that this machine's firmware decides, each with the reason."""
 
@@ -96,9 +107,46 @@ def predict_tpm(
     Raises:
         FormatError: the image's inner kernel is not a PE image, although firmware would load it.
     """
-    rules = stub_rules(artifacts.uki.stub_version)
-    digests = digest_uki(artifacts.uki, rules, banks, workers=workers)
-    return tuple(_predict(artifacts, boot, tuple(banks), digests, disk_sha256) for boot in boots)
+    hashed = hash_boot(artifacts, banks, boots=tuple(boot.boot for boot in boots), workers=workers)
+    return tuple(predict_boot(hashed, boot, disk_sha256=disk_sha256) for boot in boots)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashedBoot:
+    """An image with all its digests: what remains to be done for a way to boot is quick."""
+
+    artifacts: BootArtifacts
+    banks: tuple[str, ...]
+    digests: Mapping[str, UkiDigests]
+    """By boot path: QEMU hands a UKI over without a file system that addons could lie in."""
+    sidecars: Mapping[str, Sidecars]
+    """By boot path."""
+
+
+def hash_boot(
+    artifacts: BootArtifacts, banks: Sequence[str], *, boots: Sequence[str] = (DISK,), workers: int = 1
+) -> HashedBoot:
+    """Hash all that the boot paths ``boots`` measure of an image.
+
+    Raises:
+        FormatError: as :func:`predict_tpm`.
+    """
+    names = tuple(banks)
+    found = _read_sidecars(artifacts, names) if DISK in boots else NO_SIDECARS
+    sidecars = {boot: found if boot == DISK else NO_SIDECARS for boot in boots}
+    done: dict[bool, UkiDigests] = {}
+    for some in sidecars.values():
+        if some.present not in done:
+            done[some.present] = digest_uki(
+                artifacts.uki,
+                stub_rules(artifacts.uki.stub_version),
+                names,
+                sidecars=some,
+                loader=artifacts.loader.reader if artifacts.loader else None,
+                workers=workers,
+            )
+    digests = {boot: done[some.present] for boot, some in sidecars.items()}
+    return HashedBoot(artifacts=artifacts, banks=names, digests=digests, sidecars=sidecars)
 
 
 def identify_by_tpm(rows: Sequence[Measurement]) -> Identification:
@@ -114,11 +162,24 @@ def identify_by_tpm(rows: Sequence[Measurement]) -> Identification:
     )
 
 
-def _predict(
-    artifacts: BootArtifacts, boot: TpmBoot, banks: tuple[str, ...], digests: UkiDigests, disk_sha256: str | None
-) -> TpmPrediction:
+def _read_sidecars(artifacts: BootArtifacts, banks: Sequence[str]) -> Sidecars:
+    rules = stub_rules(artifacts.uki.stub_version)
+    if rules is None or not rules.sidecars or not artifacts.extras:
+        return NO_SIDECARS
+    uname = artifacts.uki.text(".uname").split(b"\0")[0]
+    return read_sidecars(artifacts.folders, rules, uname=uname, algorithms=banks)
+
+
+def predict_boot(hashed: HashedBoot, boot: TpmBoot, *, disk_sha256: str | None = None) -> TpmPrediction:
+    """Predict PCRs 0-15 of one way to boot; see :func:`predict_tpm`."""
+    artifacts, banks = hashed.artifacts, hashed.banks
+    digests, sidecars = hashed.digests[boot.boot], hashed.sidecars[boot.boot]
     rules = stub_rules(artifacts.uki.stub_version)
     cmdline = command_line(artifacts.uki, rules)[0] if rules is not None else None
+    if cmdline is not None and sidecars.cmdline:
+        cmdline = f"{cmdline} {sidecars.cmdline}"
+    loader = artifacts.loader if boot.boot == DISK else None
+    authorities, refused = _authorities(artifacts, boot, digests, sidecars)
     log = boot_log(
         digests,
         banks,
@@ -127,17 +188,54 @@ def _predict(
         gpt=artifacts.gpt,
         cmdline=cmdline,
         phases=boot.phases,
+        keys=boot.keys,
+        authorities=authorities,
+        loader_conf=loader.conf if loader is not None else None,
+        sidecars=sidecars,
     )
-    unknown = _unknown(artifacts, boot)
+    unknown = unknown_registers(artifacts, boot, sidecars) | refused
     image = (Basis(kind="image", digest=f"sha256:{digests.file.hex()}"),)
     disk = (Basis(kind="image", digest=f"sha256:{disk_sha256}"),) if disk_sha256 and boot.boot == DISK else ()
+    remarks = dict.fromkeys((4, 9, 12, 13), REMARK) if sidecars.present else {}
+    if loader is not None:
+        remarks |= dict.fromkeys((4, 5), LOADER_REMARK)
     rows: list[Measurement] = []
     for pcr in range(16):
         basis = image if pcr in _FROM_IMAGE else disk if pcr == 5 else ()
         for bank in banks:
             finding = (Status.PER_VM, _INITDATA) if (pcr, bank) == (8, "sha256") else unknown.get(pcr)
-            rows += _rows(log, boot, (pcr, bank), finding, basis)
+            rows += _rows(log, boot, (pcr, bank), finding, basis, remark=remarks.get(pcr))
     return TpmPrediction(log=log, measurements=tuple(rows), uki_sha256=digests.file)
+
+
+def _authorities(
+    artifacts: BootArtifacts, boot: TpmBoot, digests: UkiDigests, sidecars: Sidecars
+) -> tuple[dict[str, Signature], dict[int, Finding]]:
+    """Return the entry of db for each program, and what follows from programs that firmware refuses."""
+    if boot.secure_boot != "on" or boot.keys is None:
+        return {}, {}
+    uki = artifacts.uki
+    programs = [(UKI, uki.reader, uki.image, digests.uki)]
+    if artifacts.loader is not None and boot.boot == DISK and digests.loader is not None:
+        reader = artifacts.loader.reader
+        programs.insert(0, (LOADER, reader, parse_pe(reader), digests.loader))
+    programs += [(addon.path, addon.reader, addon.image, digests.addons[addon.path]) for addon in sidecars.addons]
+    found: dict[str, Signature] = {}
+    refused: dict[int, Finding] = {}
+    for name, reader, image, known in programs:
+        digest = known.get("sha256") or authenticode(reader, ("sha256",), image)["sha256"]
+        entry = authority(boot.keys, reader, image, digest)
+        if isinstance(entry, Signature):
+            found[name] = entry
+        elif name in (UKI, LOADER):
+            reason = f"firmware with these keys does not start the {name}: {entry}"
+            refused |= dict.fromkeys((4, 5, 7, 9, 11, 12, 13, 14), (Status.UNPREDICTABLE, reason))
+        else:
+            reason = (
+                f"firmware with these keys refuses `{name}` ({entry}), and whether it measures it is not settled here"
+            )
+            refused = dict.fromkeys((4, 7, 9, 12), (Status.UNPREDICTABLE, reason)) | refused
+    return found, refused
 
 
 def _rows(
@@ -146,6 +244,8 @@ def _rows(
     register: tuple[int, str],
     finding: Finding | None,
     basis: tuple[Basis, ...],
+    *,
+    remark: str | None,
 ) -> Iterator[Measurement]:
     """Yield a register's row; PCR 11 has one for each phase in which a guest that is up may be asked."""
     pcr, bank = register
@@ -165,16 +265,55 @@ def _rows(
             alg=bank,
             status=Status.PREDICTED,
             value=fold(events, pcr, bank),
+            reason=remark,
             variant=variant if word is None else {**variant, "phase": word},
             basis=basis,
             origin=("log", boot.boot),
         )
 
 
-def _unknown(artifacts: BootArtifacts, boot: TpmBoot) -> dict[int, Finding]:
+def unknown_registers(artifacts: BootArtifacts, boot: TpmBoot, sidecars: Sidecars) -> dict[int, Finding]:
     """Return the registers without a value, each with its status and the reason; the strongest reason wins."""
-    uki = artifacts.uki
-    unknown = {pcr: (Status.PLATFORM, reason) for pcr, reason in _PLATFORM.items()} | dict(_FIXED)
+    unknown = {pcr: (Status.PLATFORM, reason) for pcr, reason in PLATFORM_REASONS.items()} | dict(_FIXED)
+    unknown |= _unknown_kernel(artifacts.uki)
+    if boot.boot == DISK and artifacts.gpt is None:
+        unknown[5] = (
+            Status.NOT_COMPUTED,
+            "covers the disk's partition table; give the image rather than the UKI alone",
+        )
+    if boot.secure_boot == "on":
+        if boot.keys is None:
+            unknown[7] = (Status.NOT_COMPUTED, "covers the firmware's keys; no variable store was given")
+        if boot.boot == DIRECT:
+            reason = "secure boot of a UKI that QEMU hands over is not settled here"
+            unknown |= dict.fromkeys((4, 7), (Status.UNPREDICTABLE, reason))
+    if artifacts.loader is not None and boot.boot == DISK:
+        unknown |= {pcr: (Status.UNPREDICTABLE, reason) for pcr, reason in artifacts.loader.doubts.items()}
+        if artifacts.uki.profiles:
+            reason = (
+                "systemd-boot offers each profile of the UKI as an entry, and how it names the first is not settled"
+            )
+            unknown |= dict.fromkeys((9, 11, 12), (Status.UNPREDICTABLE, reason))
+    # where somebody looked into the image, what it was found to hold takes the place of what its version may do
+    guesses = boot.separators and boot.userspace is None
+    doubts = stub_doubts(artifacts.uki, separators=guesses)
+    unknown |= {pcr: (Status.UNPREDICTABLE, reason) for pcr, reason in doubts.items()}
+    if boot.userspace is not None:
+        unknown = _userspace(unknown, boot, boot.userspace)
+    if artifacts.extras and boot.boot == DISK and not sidecars.present:
+        rules = stub_rules(artifacts.uki.stub_version)
+        if rules is None or not rules.sidecars:
+            reason = (
+                f"systemd-stub also loads `{artifacts.extras[0]}`, "
+                f"and what version {artifacts.uki.stub} makes of it is not settled here"
+            )
+            unknown |= dict.fromkeys((4, 9, 12, 13), (Status.UNPREDICTABLE, reason))
+    return unknown | {pcr: (Status.PLATFORM, reason) for pcr, reason in boot.platform.items()}
+
+
+def _unknown_kernel(uki: Uki) -> dict[int, Finding]:
+    """Return what the command line and the kernel's version leave unknown."""
+    unknown: dict[int, Finding] = {}
     rules = stub_rules(uki.stub_version)
     if rules is not None:
         reason = command_line(uki, rules)[1]
@@ -189,18 +328,15 @@ def _unknown(artifacts: BootArtifacts, boot: TpmBoot) -> dict[int, Finding]:
         )
     elif uki.kernel_release < _OLDEST_KERNEL:
         unknown[9] = (Status.UNPREDICTABLE, "kernels before 5.19 do not all measure their command line and initrd")
-    if boot.boot == DISK and artifacts.gpt is None:
-        unknown[5] = (
-            Status.NOT_COMPUTED,
-            "covers the disk's partition table; give the image rather than the UKI alone",
-        )
-    if boot.secure_boot == "on":
-        unknown[7] = (Status.NOT_COMPUTED, "covers the firmware's keys; no variable store was given")
-        if boot.boot == DIRECT:
-            unknown[4] = (Status.UNPREDICTABLE, "secure boot of a UKI that QEMU hands over is not settled here")
-    doubts = stub_doubts(uki, separators=boot.separators)
-    unknown |= {pcr: (Status.UNPREDICTABLE, reason) for pcr, reason in doubts.items()}
-    if artifacts.extras and boot.boot == DISK:
-        reason = f"systemd-stub also loads `{artifacts.extras[0]}`, and such extras are not measured here yet"
-        unknown |= dict.fromkeys((4, 9, 12, 13), (Status.NOT_COMPUTED, reason))
-    return unknown | {pcr: (Status.PLATFORM, reason) for pcr, reason in boot.platform.items()}
+    return unknown
+
+
+def _userspace(unknown: dict[int, Finding], boot: TpmBoot, userspace: Userspace) -> dict[int, Finding]:
+    """Add what the image was found to extend, and take away what it was found not to."""
+    doubts = {pcr: (Status.UNPREDICTABLE, reason) for pcr, reason in userspace.doubts.items()}
+    if boot.phases:
+        doubts.pop(11, None)  # the caller says which phases there are
+    merged = doubts | unknown
+    for pcr in userspace.untouched:
+        merged.pop(pcr, None)
+    return merged

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from podvm_builder.formats.cpio import CpioFile, pad4, stub_archive
 from podvm_builder.formats.digests import MultiHash
-from podvm_builder.formats.pe import authenticode_hash, parse_pe
-from podvm_builder.formats.readers import chunks
+from podvm_builder.formats.pe import authenticode, authenticode_hash, parse_pe
+from podvm_builder.formats.readers import BytesReader, chunks
 from podvm_builder.formats.uki import Uki
+from podvm_builder.measure.sidecars import Sidecars
 from podvm_builder.measure.stub import StubRules
 from podvm_builder.model.reader import BinaryReader
 
 Digests = Mapping[str, bytes]
+NO_SIDECARS = Sidecars()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +34,29 @@ class UkiDigests:
     """Content of each section that extends PCR 11, in that order."""
     initrd: Digests | None
     """What the kernel loads as its initrd: `.initrd` and the archives that the stub adds; None without any."""
+    addons: Mapping[str, Digests] = field(default_factory=dict)
+    """Authenticode digest of each addon, by path, in the order of loading."""
+    loader: Digests | None = None
+    """Authenticode digest of the boot loader before the UKI."""
 
 
-def digest_uki(uki: Uki, rules: StubRules | None, algorithms: Sequence[str], *, workers: int = 1) -> UkiDigests:
+def digest_uki(
+    uki: Uki,
+    rules: StubRules | None,
+    algorithms: Sequence[str],
+    *,
+    sidecars: Sidecars = NO_SIDECARS,
+    loader: BinaryReader | None = None,
+    workers: int = 1,
+) -> UkiDigests:
     """Hash a UKI.
 
     Args:
         uki: the image.
         rules: what its stub measures; None where that is not known, then only the UKI itself is hashed.
         algorithms: TPM banks.
+        sidecars: what the stub adds from the EFI system partition.
+        loader: the boot loader that starts the UKI.
         workers: threads; hashing runs outside Python's lock. The result does not depend on it.
 
     Raises:
@@ -60,7 +76,11 @@ def digest_uki(uki: Uki, rules: StubRules | None, algorithms: Sequence[str], *, 
         uki=done["uki"].digests(),
         kernel=done["kernel"].digests() if "kernel" in done else None,
         sections={name: done[name].digests() for name in sections},
-        initrd=None if rules is None else _initrd(uki, rules, algorithms, done.get(".initrd")),
+        initrd=None if rules is None else _initrd(uki, rules, algorithms, done.get(".initrd"), sidecars),
+        addons={
+            addon.path: authenticode_hash(addon.reader, algorithms, addon.image).digests() for addon in sidecars.addons
+        },
+        loader=None if loader is None else authenticode(loader, algorithms),
     )
 
 
@@ -87,30 +107,42 @@ def _whole(reader: BinaryReader, algorithms: Sequence[str]) -> MultiHash:
     return MultiHash(algorithms).feed(chunks(reader))
 
 
-def _initrd(uki: Uki, rules: StubRules, algorithms: Sequence[str], base: MultiHash | None) -> Digests | None:
-    """Hash what LoadFile2 returns; `.initrd` was hashed for PCR 11 already, and its state is taken over."""
-    behind = _archives(uki, rules)
-    ucode = uki.sections.get(".ucode") if rules.initrd_ucode else None
-    if base is None and ucode is None and not behind:
+def _initrd(
+    uki: Uki, rules: StubRules, algorithms: Sequence[str], base: MultiHash | None, sidecars: Sidecars
+) -> Digests | None:
+    """Hash what LoadFile2 returns; `.initrd` was hashed for PCR 11 already, and its state is taken over.
+
+    Several parts are put together each padded to 4 bytes; a single one is handed over as it is.
+    """
+    before = list(sidecars.first)
+    if rules.initrd_ucode and ".ucode" in uki.sections:
+        before.append(uki.sections[".ucode"])
+    behind = [*sidecars.archives, *_archives(uki, rules), *sidecars.last]
+    initrd = uki.sections.get(".initrd")
+    parts = [*before, *([] if initrd is None else [initrd]), *behind]
+    if not parts:
         return None
-    state = MultiHash(algorithms) if base is None or ucode is not None else base.copy()
-    if ucode is not None:
-        state.feed(chunks(ucode)).update(bytes(pad4(ucode.size)))
-        if base is not None:
-            state.feed(chunks(uki.sections[".initrd"]))
-    if base is not None and (behind or ucode is not None):
-        state.update(bytes(pad4(uki.sections[".initrd"].size)))
-    state.update(behind)
+    if base is not None and not before:
+        # the state after `.initrd`, which stands first
+        state, rest = base.copy(), parts[1:]
+        if rest:
+            state.update(bytes(pad4(parts[0].size)))
+    else:
+        state, rest = MultiHash(algorithms), parts
+    for part in rest:
+        state.feed(chunks(part))
+        if len(parts) > 1:
+            state.update(bytes(pad4(part.size)))
     return state.digests()
 
 
-def _archives(uki: Uki, rules: StubRules) -> bytes:
-    """Return the archives behind the initrd, each with one file in `.extra`, in the stub's order."""
+def _archives(uki: Uki, rules: StubRules) -> Iterator[BinaryReader]:
+    """Yield the archives behind the initrd, each with one file in `.extra`, in the stub's order."""
     files = [(".pcrsig", "tpm2-pcr-signature.json"), (".pcrpkey", "tpm2-pcr-public-key.pem")]
     if rules.initrd_osrel:
         files.append((".osrel", "os-release"))
-    return b"".join(
-        stub_archive(".extra", [CpioFile(name=name, data=uki.text(section))])
-        for section, name in files
-        if section in uki.sections
-    )
+    if rules.initrd_profile:
+        files.append((".profile", "profile"))
+    for section, name in files:
+        if section in uki.sections:
+            yield BytesReader(stub_archive(".extra", [CpioFile(name=name, data=uki.text(section))]))

@@ -39,7 +39,7 @@ def render_measurements(found: MeasurementSet) -> str:
     identifies = found.identifies_image
     answer = f"yes (by {', '.join(identifies.by)}: {identifies.reason})" if identifies.value else None
     lines.append(f"identifies the image: {answer or f'no ({identifies.reason})'}")
-    return "\n".join(map(_printable, lines))
+    return "\n".join(map(printable, lines))
 
 
 def _table(rows: Sequence[Measurement]) -> list[str]:
@@ -97,7 +97,7 @@ def _text(value: Value) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
     """Make what an image says of itself, a file name for instance, harmless to a terminal."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
 

@@ -6,7 +6,11 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from podvm_builder.formats.cpio import CpioFile, stub_archive
+
 ALIGN = 512
+INITRD = stub_archive("bin", [CpioFile(name="init", data=b"initrd bytes")])
+"""A small initrd without systemd."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +115,7 @@ def build_uki(
     *,
     stub: bytes = b"257.13-1~deb13u1",
     cmdline: bytes = b"quiet root=/dev/sda",
-    initrd: bytes = b"initrd bytes",
+    initrd: bytes = INITRD,
     linux: bytes | None = None,
     osrel: bytes = b"ID=test\nVERSION_ID=1\n",
     extra: Sequence[Section] = (),

@@ -1,0 +1,85 @@
+"""PCRs of a disk image or a lone UKI, from bytes to a measurement set: what ``measure tpm`` does, as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from podvm_builder.errors import InputError
+from podvm_builder.measure.artifacts import ForeignBoot, find_boot
+from podvm_builder.measure.boot_log import DISK
+from podvm_builder.measure.foreign import predict_foreign
+from podvm_builder.measure.secure_boot import Keys
+from podvm_builder.measure.tpm import DEFAULT_BANKS, TpmBoot, hash_boot, identify_by_tpm, predict_boot
+from podvm_builder.measure.userspace import inspect
+from podvm_builder.model.measurement import MeasurementSet
+from podvm_builder.model.reader import BinaryReader
+
+
+def measure_tpm(
+    reader: BinaryReader,
+    *,
+    lone_uki: bool = False,
+    boot: str = DISK,
+    secure_boot: str = "absent",
+    keys: Keys | None = None,
+    phases: tuple[str, ...] | None = None,
+    banks: Sequence[str] = DEFAULT_BANKS,
+    workers: int = 1,
+) -> MeasurementSet:
+    """Predict PCRs 0 to 15 of a raw disk or a UKI, after a look into its initrd, root and kernel.
+
+    Args:
+        reader: the bytes; for a qcow2 image a :class:`podvm_builder.formats.qcow2.Qcow2Reader`.
+        lone_uki: refuse a disk image.
+        boot: ``disk`` or ``direct``.
+        secure_boot: ``absent``, ``off`` or ``on``.
+        keys: the firmware's secure-boot variables.
+        phases: words of boot phases that PCR 11 is extended with; None takes those that the image has.
+        banks: hash algorithms.
+        workers: threads; the result does not depend on it.
+
+    Raises:
+        FormatError: no UKI is found, or something that is measured is damaged.
+        InputError: PVB248, a disk image where a UKI is wanted.
+
+    Specifications: TCG PC Client Platform Firmware Profile 1.06; systemd's "TPM2 PCR Measurements Made by systemd".
+    """
+    found = find_boot(reader)
+    if lone_uki and (isinstance(found, ForeignBoot) or found.gpt is not None):
+        raise InputError("a disk image where a UKI is wanted: give it with `--image`", code="PVB248")
+    if isinstance(found, ForeignBoot):
+        rows = predict_foreign(found, secure_boot=secure_boot, banks=banks)
+        return MeasurementSet(
+            target="",
+            ids={},
+            identifies_image=identify_by_tpm(rows),
+            logs={},
+            regions={},
+            measurements=rows,
+            evidence="tpm",
+        )
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # looking into the image is decompressing, which runs beside hashing
+        looking = pool.submit(inspect, found.uki, reader if found.gpt is not None else None, found.gpt)
+        hashed = hash_boot(found, banks, boots=(boot,), workers=workers)
+        userspace = looking.result()
+    prediction = predict_boot(
+        hashed,
+        TpmBoot(
+            boot=boot,
+            secure_boot=secure_boot,
+            keys=keys,
+            phases=(userspace.phases or ()) if phases is None else phases,
+            userspace=userspace,
+        ),
+    )
+    return MeasurementSet(
+        target="",
+        ids={},
+        identifies_image=identify_by_tpm(prediction.measurements),
+        logs={boot: prediction.log},
+        regions={},
+        measurements=prediction.measurements,
+        evidence="tpm",
+    )

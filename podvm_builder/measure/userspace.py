@@ -1,0 +1,230 @@
+"""What an image's own userspace extends PCRs with, found by looking into its initrd, root file system and kernel.
+
+Sources: systemd's "TPM2 PCR Measurements Made by systemd", the unit files of systemd 252 to 262 (an empty unit file or
+a link to ``/dev/null`` masks, systemd.unit(5)); Linux ``security/integrity/ima``. A unit that is there and not masked
+is taken to run; what cannot be read leaves the registers that it might extend without a value.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from podvm_builder.errors import FormatError
+from podvm_builder.formats import erofs, squashfs
+from podvm_builder.formats.compression import Unsupported, decompress, name_of
+from podvm_builder.formats.erofs import Erofs
+from podvm_builder.formats.filetree import FileTree, Kind, find
+from podvm_builder.formats.gpt import Gpt
+from podvm_builder.formats.initrd import Initrd
+from podvm_builder.formats.readers import window
+from podvm_builder.formats.squashfs import Squashfs
+from podvm_builder.formats.uki import Uki
+from podvm_builder.model.reader import BinaryReader
+
+PHASES_INITRD = ("enter-initrd", "leave-initrd")
+ROOT_TYPES = (
+    UUID("4f68bce3-e8cd-4db1-96e7-fbcaf984b709"),
+    UUID("b921b045-1df0-41c3-af44-4c6f280d3fae"),
+)
+"""Types of root partitions for x86-64 and arm64 (UAPI Group "Discoverable Partitions Specification")."""
+
+_SEPARATED = (4, 5, 7, 9, 12, 13, 14)
+"""PCRs that `os-separator` extends, besides the platform's."""
+_UNITS = ("etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
+_MACHINE = ("systemd-pcrmachine.service", "systemd-pcrfs-root.service", "systemd-pcrfs@.service")
+_MASK = re.compile(r"(?:^|\s)(rd\.)?systemd\.mask=(\S+)")
+_MAX_KERNEL = 256 << 20
+_AGGREGATE = b"boot_aggregate\0"
+"""Name of IMA's first measurement, a text of every kernel that has IMA."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Userspace:
+    """What was found."""
+
+    phases: tuple[str, ...] | None
+    """Words that boot phase units extend PCR 11 with; None where that is not known."""
+    doubts: Mapping[int, str] = field(default_factory=dict)
+    """PCRs that are extended with something that is not predicted, or may be, with the reason."""
+    untouched: frozenset[int] = frozenset()
+    """PCRs that are extended on other images, and on this one are not."""
+
+
+def inspect(
+    uki: Uki, disk: BinaryReader | None = None, gpt: Gpt | None = None, *, recorded: tuple[str, ...] | None = None
+) -> Userspace:
+    """Look into a UKI and, where there is one, into the disk that it lies on.
+
+    Args:
+        uki: the image.
+        disk: the whole disk; None for a lone UKI: then the root is not judged.
+        gpt: its partition table.
+        recorded: boot phases that the build of the image recorded; they count where the root cannot be read.
+    """
+    cmdline = uki.text(".cmdline").split(b"\0")[0].decode("ascii", "replace")
+    doubts: dict[int, str] = {}
+    initrd = _Place.of("initrd", lambda: _initrd(uki), _masks(cmdline, initrd=True))
+    root = None
+    if disk is not None and gpt is not None:
+        root = _Place.of("root file system", lambda: _root(disk, gpt), _masks(cmdline, initrd=False))
+    phases: list[str] | None = []
+    if initrd.unreadable:
+        doubts |= dict.fromkeys((*_SEPARATED, 11), initrd.unreadable)
+        phases = None
+    else:
+        if initrd.runs("systemd-pcrosseparator.service"):
+            said = "the initrd's systemd-pcrosseparator.service extends it with `os-separator`"
+            doubts |= dict.fromkeys(_SEPARATED, said)
+        phases = _add_phases(phases, initrd, "systemd-pcrphase-initrd.service", PHASES_INITRD)
+    if root is None:
+        if (uki.stub_version or 0) >= 259:
+            doubts.setdefault(9, "systemd 259 and newer extend `nvpcr-separator` where systemd-pcrnvdone.service runs")
+    elif root.unreadable and recorded is not None:
+        phases = list(recorded)
+    elif root.unreadable:
+        doubts = {9: root.unreadable, 11: root.unreadable} | doubts
+        phases = None
+    else:
+        phases = _add_phases(phases, root, "systemd-pcrphase-sysinit.service", ("sysinit",))
+        phases = _add_phases(phases, root, "systemd-pcrphase.service", ("ready",))
+    for place in (initrd, root):
+        if place is not None and not place.unreadable and place.runs("systemd-pcrnvdone.service"):
+            doubts.setdefault(9, f"systemd-pcrnvdone.service of the {place.name} extends it with `nvpcr-separator`")
+    if phases is None:
+        doubts.setdefault(
+            11, "boot phase units are there, but not all that they need to reach the TPM, or none asks for them"
+        )
+    return Userspace(
+        phases=None if phases is None else tuple(phases),
+        doubts=doubts,
+        untouched=frozenset(_untouched(uki, initrd, root)),
+    )
+
+
+def _untouched(uki: Uki, initrd: _Place, root: _Place | None) -> Iterator[int]:
+    if root is not None and not (initrd.unreadable or root.unreadable):
+        quiet = not any(place.runs(unit) for place in (initrd, root) for unit in _MACHINE)
+        # a volume may have its key measured (crypttab(5), `tpm2-measure-pcr`)
+        if quiet and not any(place.has("etc/crypttab") for place in (initrd, root)):
+            yield 15
+    if has_ima(uki.sections[".linux"]) is False:
+        yield 10
+
+
+def has_ima(kernel: BinaryReader) -> bool | None:
+    """Say whether a bzImage has IMA compiled in, which extends PCR 10; None where the kernel cannot be read.
+
+    Specification: Linux ``Documentation/arch/x86/boot.rst``, ``payload_offset`` (0x248, from the end of the setup
+    sectors, of which 0x1F1 holds the number) and ``payload_length`` (0x24C), protocol 2.08 and newer.
+    """
+    if kernel.size < 0x250 or kernel.read_at(0x202, 4) != b"HdrS":
+        return None
+    sectors = kernel.read_at(0x1F1, 1)[0] or 4
+    version, offset, length = (
+        *struct.unpack("<H", kernel.read_at(0x206, 2)),
+        *struct.unpack("<II", kernel.read_at(0x248, 8)),
+    )
+    start = (sectors + 1) * 512 + offset
+    if version < 0x208 or not 8 < length <= _MAX_KERNEL or start + length > kernel.size:
+        return None
+    payload = kernel.read_at(start, length)
+    name = name_of(payload)
+    if name is None:
+        return None
+    try:
+        return _AGGREGATE in decompress(name, payload, limit=_MAX_KERNEL)[0]
+    except (FormatError, Unsupported):
+        return None
+
+
+class _Place:
+    """One tree, as systemd looks for units in it."""
+
+    def __init__(self, name: str, tree: FileTree | None, unreadable: str, masks: frozenset[str]) -> None:
+        self.name = name
+        self.unreadable = unreadable
+        self._masks = masks
+        self._units: dict[str, bool] = {}
+        self._wanted: set[str] = set()
+        self._tree = tree
+        if tree is not None:
+            self._collect(tree)
+
+    @classmethod
+    def of(cls, name: str, open_tree: Callable[[], FileTree | None], masks: frozenset[str]) -> _Place:
+        """Read a tree; one that cannot be read says why."""
+        try:
+            return cls(name, open_tree(), "", masks)
+        except (FormatError, Unsupported) as error:
+            said = error.message if isinstance(error, FormatError) else str(error)
+            return cls(name, None, f"the {name} cannot be read, and so not what it extends: {said}", masks)
+
+    def _collect(self, tree: FileTree) -> None:
+        for folder in _UNITS:
+            for entry in tree.list(folder):
+                masked = entry.target == "/dev/null" or (entry.kind is Kind.FILE and entry.size == 0)
+                # the first place counts
+                self._units.setdefault(entry.name, not masked)
+                if entry.kind is Kind.FOLDER and entry.name.endswith((".wants", ".requires", ".upholds")):
+                    self._wanted |= {wanted.name for wanted in tree.list(f"{folder}/{entry.name}")}
+
+    def runs(self, unit: str) -> bool:
+        """Say whether a unit is there and not masked."""
+        return self._units.get(unit, False) and unit not in self._masks
+
+    def wants(self, unit: str) -> bool:
+        """Say whether another unit pulls it in."""
+        return unit in self._wanted
+
+    def has(self, path: str) -> bool:
+        """Say whether a path exists."""
+        return self._tree is not None and find(self._tree, path) is not None
+
+    def reaches_tpm(self) -> bool:
+        """Say whether what systemd loads to speak to a TPM is there: its helper and the TSS libraries."""
+        if self._tree is None:
+            return False
+        helpers = ("systemd-pcrextend", "systemd-pcrphase")
+        libraries = [entry.name for folder in self._libraries(self._tree) for entry in self._tree.list(folder)]
+        return any(self.has(f"usr/lib/systemd/{name}") for name in helpers) and all(
+            any(name.startswith(wanted) for name in libraries)
+            for wanted in ("libtss2-esys.so", "libtss2-tcti-device.so")
+        )
+
+    @staticmethod
+    def _libraries(tree: FileTree) -> list[str]:
+        nested = [f"usr/lib/{entry.name}" for entry in tree.list("usr/lib") if entry.name.endswith("-linux-gnu")]
+        return ["usr/lib", "usr/lib64", *nested]
+
+
+def _add_phases(phases: list[str] | None, place: _Place, unit: str, words: tuple[str, ...]) -> list[str] | None:
+    """Return the phases with those of a unit, or None where it is not known whether it reaches the TPM."""
+    if phases is None or not place.runs(unit):
+        return phases
+    return [*phases, *words] if place.wants(unit) and place.reaches_tpm() else None
+
+
+def _masks(cmdline: str, *, initrd: bool) -> frozenset[str]:
+    """Return the units that the command line masks: `systemd.mask=` in both, `rd.systemd.mask=` in the initrd alone."""
+    return frozenset(match[2] for match in _MASK.finditer(cmdline) if initrd or not match[1])
+
+
+def _initrd(uki: Uki) -> FileTree | None:
+    section = uki.sections.get(".initrd")
+    return None if section is None else Initrd(section)
+
+
+def _root(disk: BinaryReader, gpt: Gpt) -> FileTree:
+    found = [partition for partition in gpt.partitions if partition.type in ROOT_TYPES]
+    if len(found) != 1:
+        raise Unsupported(f"{len(found)} root partitions where one is wanted")
+    reader = window(disk, found[0].offset, found[0].size)
+    if reader.size > 4 and reader.read_at(0, 4) == squashfs.MAGIC:
+        return Squashfs(reader)
+    if reader.size > erofs.OFFSET + 4 and reader.read_at(erofs.OFFSET, 4) == erofs.MAGIC:
+        return Erofs(reader)
+    raise Unsupported("neither squashfs nor EROFS")
