@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from podvm_builder.cli.common import format_option, print_json
+from podvm_builder.cli.common import explain_option, format_option, print_json
 from podvm_builder.cli.input_files import named, read_file
 from podvm_builder.cli.launch_inputs import kernel_hashes, tell_unknown_entries
 from podvm_builder.errors import InputError
@@ -72,6 +72,7 @@ _DEFAULT_CPU = "EPYC-v4"
 @click.option("--igvm", type=_PATH, metavar="FILE", help="IGVM file, instead of a firmware and all that goes with it.")
 @click.option("--check-kvm", is_flag=True, help="Check that KVM measures what the IGVM file says.")
 @click.option("--native-zero", is_flag=True, help="The loader adds an IGVM file's empty pages as zero pages.")
+@explain_option
 @format_option
 @click.pass_context
 def command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from podvm_builder.cli.common import format_option
+from podvm_builder.cli.common import explain_option, format_option
 from podvm_builder.cli.input_files import named, read_file
 from podvm_builder.cli.measure_output import print_measurements
 from podvm_builder.formats.ovmf import MAX_IMAGE
@@ -22,6 +22,7 @@ from podvm_builder.measure.tdx import IDENTIFICATION, ORDERS, SINGLE_PASS, measu
     show_default=True,
     help="Order in which the VMM adds and measures pages; repeatable (`podvm-build explain PVB235`).",
 )
+@explain_option
 @format_option
 def command(*, firmware: str, orders: tuple[str, ...], output_format: str) -> None:
     """Predict MRTD, and say what is known of RTMR 0 to 3.
