@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from podvm_builder.cli.common import format_option
+from podvm_builder.cli.common import explain_option, format_option
 from podvm_builder.cli.input_files import named, read_file
 from podvm_builder.cli.launch_inputs import kernel_hashes, tell_unknown_entries
 from podvm_builder.cli.measure_output import print_measurements
@@ -60,6 +60,7 @@ _DEFAULT_CPU = "EPYC-v4"
 @click.option("--kernel", type=_PATH, metavar="FILE", help="Kernel or UKI that QEMU loads with kernel-hashes=on.")
 @click.option("--initrd", type=_PATH, metavar="FILE", help="Initrd that QEMU loads with the kernel.")
 @click.option("--append", metavar="TEXT", help="Command line exactly as given to QEMU.")
+@explain_option
 @format_option
 def command(
     *,

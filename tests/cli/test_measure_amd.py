@@ -83,6 +83,14 @@ def test_an_igvm_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
     assert native["variant"] != measurement["variant"]
 
 
+def test_explaining(capsys: pytest.CaptureFixture[str], firmware: Path, tmp_path: Path) -> None:
+    path = written(tmp_path / "x.igvm", igvm.example().build())
+    assert run(["measure", "snp", "--igvm", str(path), "--explain", "snp.launch_digest"]) == 0
+    assert "VMSA of vCPU 0" in capsys.readouterr().out
+    assert run(["measure", "sev", "--firmware", str(firmware), "--explain", "sev-es.launch_digest"]) == 0
+    assert "VMSA of the first vCPU" in capsys.readouterr().out
+
+
 def test_an_igvm_file_that_kvm_measures_otherwise(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = written(tmp_path / "x.igvm", igvm.example().context(igvm.vmsa(), index=1).build())
     assert run(["measure", "snp", "--igvm", str(path)]) == 0
