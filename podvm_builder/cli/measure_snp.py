@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from podvm_builder.cli.common import explain_option, format_option, print_json
@@ -18,8 +20,10 @@ from podvm_builder.measure.inputs import (
 )
 from podvm_builder.measure.snp import identify, measure_launch
 from podvm_builder.measure.snp_launch import SnpLaunch
-from podvm_builder.measure.svsm import Svsm, place_svsm
 from podvm_builder.measure.vmm import find_vmm
+
+if TYPE_CHECKING:
+    from podvm_builder.measure.svsm import Svsm
 
 _PATH = click.Path()
 _DEFAULT_CPU = "EPYC-v4"
@@ -145,6 +149,8 @@ def _measure_igvm(path: str, output_format: str, *, check_kvm: bool, native_zero
 
 
 def _read_svsm(path: str, image: bytes, vars_size: int | None) -> Svsm:
+    from podvm_builder.measure.svsm import place_svsm
+
     if vars_size is None:
         raise InputError("`--svsm` needs `--vars-size`: it decides where the SVSM lies", code="PVB238")
     data = read_file(path, limit=MAX_IMAGE)

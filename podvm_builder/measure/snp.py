@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from podvm_builder.formats.kernel_hashes import KernelHashes, encode_kernel_hashes
 from podvm_builder.measure.inputs import Cpu
 from podvm_builder.measure.snp_launch import SnpLaunch
-from podvm_builder.measure.svsm import Svsm
 from podvm_builder.measure.vmm import VMMS, Vmm
 from podvm_builder.model.measurement import Basis, Identification, Measurement, Status, Variant
 from podvm_builder.model.region import Region
+
+if TYPE_CHECKING:
+    from podvm_builder.measure.svsm import Svsm
 
 REGISTER = "snp.launch_digest"
 FIRMWARE_ONLY = "covers the firmware and the vCPUs alone: it does not identify the image"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from podvm_builder.errors import FormatError, InputError
 from podvm_builder.formats.kernel_hashes import TABLE_SIZE, KernelHashes, encode_kernel_hashes
@@ -26,10 +27,12 @@ from podvm_builder.formats.ovmf import (
 )
 from podvm_builder.formats.sev_metadata import SevSection, SevType, read_sev_sections
 from podvm_builder.measure.inputs import Cpu, check_guest_features, check_vcpus
-from podvm_builder.measure.svsm import Svsm
 from podvm_builder.measure.vmm import PageType, Vmm, page_type
 from podvm_builder.measure.vmsa import RESET_VECTOR, svsm_vmsa_page, vmsa_page
 from podvm_builder.model.region import Region
+
+if TYPE_CHECKING:
+    from podvm_builder.measure.svsm import Svsm
 
 DIGEST_SIZE = 48
 """Bytes of a launch digest, and of a firmware seed."""
