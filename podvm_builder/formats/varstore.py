@@ -29,6 +29,8 @@ _AUTHENTICATED = uuid.UUID("aaf32c78-947b-439a-a180-2e144ec37792").bytes_le
 _STORE = struct.Struct("<16sIBBHI")
 _VARIABLE = struct.Struct("<HBBIQ16sIII16s")
 _START = 0x55AA
+_FREE = 0xFFFF
+"""What erased flash holds behind the last variable."""
 _FORMATTED = 0x5A
 _HEALTHY = 0xFE
 _VALID = (0x3F, 0x3E)
@@ -102,10 +104,12 @@ def _variables(data: bytes, at: int, end: int) -> Variables:
 def _walk(data: bytes, at: int, end: int) -> Iterator[tuple[int, tuple[uuid.UUID, str], bytes]]:
     while at + _VARIABLE.size <= end:
         start, state, _, _, _, _, _, name_size, data_size, vendor = _VARIABLE.unpack_from(data, at)
+        if start == _FREE:
+            return
         if start != _START:
-            return  # the free space behind the last variable
+            raise FormatError("variable store: neither a variable nor free space", at, code=CODE)
         name_at = at + _VARIABLE.size
-        value_at = name_at + name_size + -name_size % 4
+        value_at = name_at + name_size
         after = value_at + data_size
         if name_size % 2 or after > end:
             raise FormatError("variable store: a variable is longer than the store", at, code=CODE)

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from podvm_builder.formats.efi_siglist import Signature, parse_signature_lists
 from podvm_builder.formats.eventlog import EventLog, parse_event_log
 from podvm_builder.formats.gpt import Gpt, measured_data, parse_gpt
 from podvm_builder.formats.readers import BytesReader, Extent, ExtentReader
-from podvm_builder.measure.boot_log import boot_log
+from podvm_builder.measure.boot_log import UKI, boot_log
+from podvm_builder.measure.secure_boot import Keys
 from podvm_builder.measure.stub import stub_rules
 from podvm_builder.measure.tpm import fold
 from podvm_builder.measure.uki_digests import Digests, UkiDigests
@@ -61,7 +63,31 @@ def _predict(folder: Path, version: int, secure_boot: str, log: EventLog) -> tup
         sections={name: _digests(sections[name]) for name in rules.sections if name in sections},
         initrd=_digests(sections[".initrd"]) if version < 256 else {bank: initrd.digests[bank] for bank in BANKS},
     )
-    return boot_log(digests, BANKS, boot="disk", secure_boot=secure_boot, gpt=gpt, cmdline=meta["kernel_cmdline"])
+    keys, authorities = _keys(log)
+    return boot_log(
+        digests,
+        BANKS,
+        boot="disk",
+        secure_boot=secure_boot,
+        gpt=gpt,
+        cmdline=meta["kernel_cmdline"],
+        keys=keys,
+        authorities=authorities if secure_boot == "on" else {},
+    )
+
+
+def _keys(log: EventLog) -> tuple[Keys, dict[str, Signature]]:
+    """Take the variables from the firmware's log, and of db the one entry, which signed the UKI."""
+    found = {}
+    for event in log.events:
+        if event.name == "EV_EFI_VARIABLE_DRIVER_CONFIG" and event.index == 7:
+            units, size = struct.unpack_from("<QQ", event.data, 16)
+            name = event.data[32 : 32 + 2 * units].decode("utf-16-le").lower()
+            found[name] = event.data[32 + 2 * units :]
+            assert len(found[name]) == size
+    keys = Keys(**{name: data for name, data in found.items() if name != "secureboot"})
+    entries = parse_signature_lists(keys.db)
+    return keys, dict(zip([UKI], entries, strict=False))
 
 
 @pytest.mark.parametrize(("name", "version", "secure_boot"), BOOTS)
@@ -69,8 +95,7 @@ def test_every_event_in_order(own_vectors: Path, name: str, version: int, secure
     folder = own_vectors / "own-boots" / name
     log = parse_event_log((folder / "eventlog.bin").read_bytes())
     predicted = _predict(folder, version, secure_boot, log)
-    pcrs = {4, 5, 9, 11} | ({7} if secure_boot != "on" else set())
-    seen = [event for event in log.events if event.index in pcrs]
+    seen = [event for event in log.events if event.index in {4, 5, 7, 9, 11}]
     assert [(event.pcr, event.kind) for event in predicted] == [(event.index, event.name) for event in seen]
     for event, real in zip(predicted, seen, strict=True):
         assert event.digests == {bank: real.digests[bank] for bank in BANKS}, event.subject
@@ -84,7 +109,7 @@ def test_registers_as_the_guest_read_them(own_vectors: Path, name: str, version:
     predicted = _predict(folder, version, secure_boot, log)
     read = json.loads((folder / "pcrs.json").read_text(encoding="utf-8"))
     for bank in BANKS:
-        for pcr in (4, 5, 9, 11, 12, 13, 14) + ((7,) if secure_boot != "on" else ()):
+        for pcr in (4, 5, 7, 9, 11, 12, 13, 14):
             assert fold(predicted, pcr, bank).hex() == read[bank][str(pcr)].lower(), (bank, pcr)
 
 
