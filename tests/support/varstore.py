@@ -1,36 +1,31 @@
-"""Variable stores built from scratch: a firmware volume with authenticated variables."""
+"""Variable stores made from nothing, as OVMF's flash holds them."""
 
 from __future__ import annotations
 
 import struct
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-VOLUME = uuid.UUID("fff12b8d-7696-4c8b-a985-2747075b4f50")
-STORE = uuid.UUID("aaf32c78-947b-439a-a180-2e144ec37792")
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One variable in some state."""
-
-    vendor: uuid.UUID
-    name: str
-    data: bytes
-    state: int = 0x3F
+FV_NAME = uuid.UUID("fff12b8d-7696-4c8b-a985-2747075b4f50")
+AUTHENTICATED = uuid.UUID("aaf32c78-947b-439a-a180-2e144ec37792")
+Variable = tuple[uuid.UUID, str, bytes]
 
 
-def build_store(variables: Sequence[Variable], *, size: int = 8192) -> bytes:
-    """Return a flash image of that size with the variables one after the other."""
-    body = b""
-    for variable in variables:
-        name = variable.name.encode("utf-16-le") + bytes(2)
-        body += struct.pack("<HBBIQ16sI", 0x55AA, variable.state, 0, 0x27, 0, bytes(16), 0)
-        body += struct.pack("<II", len(name), len(variable.data)) + variable.vendor.bytes_le
-        body += name + variable.data
-        body += bytes(-len(body) % 4)
-    store = struct.pack("<16sIBBHI", STORE.bytes_le, size - 72, 0x5A, 0xFE, 0, 0) + body
-    volume = bytes(16) + VOLUME.bytes_le + struct.pack("<Q4sIHH", size, b"_FVH", 0, 72, 0) + bytes(20)
-    assert len(volume) == 72
-    return (volume + store).ljust(size, b"\xff")
+def variable(vendor: uuid.UUID, name: str, data: bytes, *, state: int = 0x3F) -> bytes:
+    """Return one variable, without what aligns the next one."""
+    text = (name + "\0").encode("utf-16-le")
+    head = struct.pack("<HBBIQ16sIII", 0x55AA, state, 0, 7, 0, bytes(16), 0, len(text), len(data))
+    return head + vendor.bytes_le + text + data
+
+
+def build_store(variables: Sequence[Variable], *, deleted: Sequence[Variable] = (), size: int = 0x20000) -> bytes:
+    """Return a firmware volume of ``size`` bytes with the variables; the deleted ones come first."""
+    content = b""
+    for one, state in [*((one, 0x3C) for one in deleted), *((one, 0x3F) for one in variables)]:
+        content += variable(*one, state=state)
+        content += b"\xff" * (-len(content) % 4)
+    store_size = size // 2
+    store = AUTHENTICATED.bytes_le + struct.pack("<IBBHI", store_size, 0x5A, 0xFE, 0, 0) + content
+    head = bytes(16) + FV_NAME.bytes_le + struct.pack("<Q", size) + b"_FVH" + struct.pack("<IHHHBB", 0, 72, 0, 0, 0, 2)
+    head += struct.pack("<IIII", size // 4096, 4096, 0, 0)
+    return (head + store).ljust(size, b"\xff")
