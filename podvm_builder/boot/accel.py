@@ -10,6 +10,7 @@ import subprocess
 import time
 from dataclasses import dataclass, replace
 
+from podvm_builder.boot.firmware import BootFirmware
 from podvm_builder.boot.machine import Accelerator, Machine, probe_arguments
 from podvm_builder.tools.process import stop
 from podvm_builder.tools.tree import ToolsTree
@@ -33,16 +34,16 @@ class Choice:
     reason: str
 
 
-def choose_accelerator(tree: ToolsTree, machine: Machine, *, firmware_code: str, timeout: float = 15.0) -> Choice:
+def choose_accelerator(tree: ToolsTree, machine: Machine, *, firmware: BootFirmware, timeout: float = 15.0) -> Choice:
     """Try KVM: open it, make a machine, and run the firmware that the boot will run; otherwise emulate.
 
     Args:
         tree: the tools tree whose QEMU is used.
         machine: the machine that will be booted.
-        firmware_code: the firmware's path in the tree.
+        firmware: the firmware that it will run.
         timeout: seconds within which firmware under a working KVM has long come up.
     """
-    trouble = _device_trouble() or _guest_trouble(tree, machine, firmware_code, timeout)
+    trouble = _device_trouble() or _guest_trouble(tree, machine, firmware, timeout)
     if trouble is None:
         return Choice(accelerator=Accelerator.KVM, reason="the firmware ran under KVM")
     return Choice(accelerator=Accelerator.TCG, reason=trouble)
@@ -67,10 +68,10 @@ def _device_trouble() -> str | None:
     return None
 
 
-def _guest_trouble(tree: ToolsTree, machine: Machine, firmware_code: str, timeout: float) -> str | None:
+def _guest_trouble(tree: ToolsTree, machine: Machine, firmware: BootFirmware, timeout: float) -> str | None:
     """Run the firmware alone, on the machine's CPU model; None once it has come up."""
-    arguments = probe_arguments(replace(machine, vcpus=1, memory_mib=256), firmware_code)
-    process = tree.popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    arguments = probe_arguments(replace(machine, vcpus=1, memory_mib=256), firmware.path, flash=firmware.flash)
+    process = tree.popen(arguments, binds=firmware.binds, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert process.stdout is not None  # noqa: S101 - we asked for a pipe
     output = bytearray()
     end = time.monotonic() + timeout

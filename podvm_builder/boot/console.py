@@ -116,6 +116,11 @@ class Console:
         return next((sign for sign in self.signs if sign.kind in _FATAL), None)
 
     @property
+    def refused(self) -> Sign | None:
+        """The first refusal of the firmware: there is nothing else that it could start."""
+        return next((sign for sign in self.signs if sign.kind is Trouble.REFUSED), None)
+
+    @property
     def oops(self) -> Sign | None:
         """The first fault of the kernel."""
         return next((sign for sign in self.signs if sign.kind is Trouble.OOPS), None)

@@ -15,6 +15,7 @@ from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.tools.files import write_atomic
 
 IMAGE = "image.raw"
+KERNEL = "image.efi"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,11 @@ class BuildOutput:
     """The raw disk."""
     manifest: ImageManifest
     measurements: MeasurementSet
+
+    @property
+    def kernel(self) -> Path:
+        """The UKI beside the disk, which need not be there."""
+        return self.image.with_name(KERNEL)
 
 
 def read_folder(folder: Path) -> BuildOutput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -11,22 +12,21 @@ from pathlib import Path
 from podvm_builder.boot import prove
 from podvm_builder.boot.accel import Choice, choose_accelerator
 from podvm_builder.boot.console import Sign
-from podvm_builder.boot.folder import IMAGE, BuildOutput
+from podvm_builder.boot.expect import Expectation, expect
+from podvm_builder.boot.folder import BuildOutput
 from podvm_builder.boot.machine import BANKS, Accelerator, Machine
+from podvm_builder.boot.prepare import Prepared, check, prepare
 from podvm_builder.boot.timeline import selftest_lines, timeline
 from podvm_builder.boot.userdata import cidata
 from podvm_builder.boot.vm import Vm
 from podvm_builder.errors import Finding
 from podvm_builder.model.boot import Attempt, BootResult, Extend, Outcome
 from podvm_builder.tools.cache import work_folder
-from podvm_builder.tools.files import sha256_file
 from podvm_builder.tools.process import Say
 from podvm_builder.tools.tree import ToolsTree, require
 
-FIRMWARE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
-"""In the tools tree: Debian's build without secure boot."""
-VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
-
+_PHASES = 11
+"""The PCR that boot phases are extended into."""
 _TICK = 0.2
 _QUIET = 3.0
 """Seconds without an extend after which the registers count as settled."""
@@ -64,91 +64,82 @@ def boot(
     machine: Machine,
     timeout: float,
     say: Say,
+    firmware: str | None = None,
+    mirror: str | None = None,
     accelerate: Callable[..., Choice] = choose_accelerator,
 ) -> tuple[BootResult, str]:
-    """Boot a raw disk and compare what its TPM holds with the predictions.
+    """Boot an image and compare what its TPM holds with the predictions.
 
     Nothing is left behind: no process, socket or file. The disk is not written to.
 
     Args:
-        output: the build's; its predictions for ``boot=disk`` on this machine are compared.
+        output: the build's; its predictions for this machine are compared, see :mod:`podvm_builder.boot.expect`.
         tree: the tools tree that QEMU, OVMF and swtpm come from.
-        cache: the cache's folder, in which the machine's scratch folder is.
+        cache: the cache's folder, in which the machine's scratch folders are.
         machine: what to boot it on; the accelerator is chosen here.
-        timeout: seconds from the start of QEMU to the forwarder's answer.
+        timeout: seconds from the start of QEMU to the forwarder's answer, for each attempt anew.
         say: takes a line per step.
+        firmware: another firmware than the tools tree's, by its name in the catalogue or by path.
+        mirror: URI of the Debian archive that a firmware may have to be fetched from.
         accelerate: chooses the accelerator.
 
     Returns:
         The result, whatever the outcome, and the serial console's log.
 
     Raises:
+        InputError: PVB501, a machine that cannot be booted; what :func:`podvm_builder.boot.prepare.prepare` raises.
         Lacking: the tools tree lacks a program, or this machine does not allow its mounts.
         Finding: PVB503, nothing is predicted for this machine, so that a boot would prove nothing.
     """
-    measurements = output.measurements
+    check(machine, firmware)
     versions = {name: require(tree, package) for name, package in _PACKAGES.items()}
-    firmware_digest = sha256_file(tree.root / FIRMWARE[1:])
-    facts: dict[str, str | int | bool] = {
-        "boot": "disk",
-        # the registers are read when the guest is up and nothing has been extended for a while
-        "phase": "ready",
-        "vmm": "qemu",
-        "vcpus": machine.vcpus,
-        "secure_boot": machine.secure_boot,
-        "firmware": f"sha256:{firmware_digest}",
-    }
-    rows = prove.relevant(measurements, facts)
-    if not any(row.value is not None for row in rows):
-        raise Finding(
-            "nothing is predicted for a boot from disk on this machine, so a boot would prove nothing",
-            code="PVB503",
-            hint="podvm-build measure image DIR",
+    with work_folder(cache) as folder:
+        ready = prepare(
+            output, machine, tree=tree, cache=cache, folder=folder, firmware=firmware, mirror=mirror, say=say
         )
-    choice = accelerate(tree, machine, firmware_code=FIRMWARE)
-    say(f"{choice.accelerator}: {choice.reason}")
-    attempts: list[Attempt] = []
-    while True:
-        machine = replace(machine, accelerator=choice.accelerator)
-        with work_folder(cache) as scratch:
-            seen = _attempt(output.image, scratch, tree=tree, machine=machine, timeout=timeout, say=say)
-        crash = _emulator_fault(seen, machine)
-        if crash is None or attempts:
-            break
-        attempts.append(
-            Attempt(outcome=seen.outcome, accelerator=machine.accelerator, reason=crash, seconds=seen.seconds)
-        )
-        say(f"known emulator fault, trying once more: {crash}")
-        choice = Choice(accelerator=Accelerator.TCG, reason=f"the first attempt failed: {crash}")
-    digest = sha256_file(output.image)
-    logs = measurements.logs
-    extends = prove.label(seen.extends, logs.get("disk", ()))
+        expected = expect(output, machine, ready.firmware, image=ready.image, genuine=ready.genuine, keys=ready.keys)
+        if not expected.any:
+            raise Finding(
+                "nothing is predicted for a boot of this image on this machine, so a boot would prove nothing",
+                code="PVB503",
+                hint="podvm-build measure image DIR",
+            )
+        choice = accelerate(tree, machine, firmware=ready.firmware)
+        say(f"{choice.accelerator}: {choice.reason}")
+        phases = output.manifest.phases
+        last_phase = phases[-1] if phases else None
+        attempts: list[Attempt] = []
+        while True:
+            machine = replace(machine, accelerator=choice.accelerator)
+            with work_folder(cache) as scratch:
+                seen = _attempt(
+                    ready, scratch, tree=tree, machine=machine, timeout=timeout, last_phase=last_phase, say=say
+                )
+            crash = _emulator_fault(seen, machine)
+            if crash is None or attempts:
+                break
+            attempts.append(
+                Attempt(outcome=seen.outcome, accelerator=machine.accelerator, reason=crash, seconds=seen.seconds)
+            )
+            say(f"known emulator fault, trying once more: {crash}")
+            choice = Choice(accelerator=Accelerator.TCG, reason=f"the first attempt failed: {crash}")
+    extends = prove.label(seen.extends, expected.log)
     result = BootResult(
-        target=measurements.target,
-        image_sha256=digest,
+        target=output.measurements.target,
+        image_sha256=ready.image_sha256,
         outcome=seen.outcome,
         reason=seen.reason,
         seconds=seen.up,
-        machine={
-            "vcpus": machine.vcpus,
-            "memory_mib": machine.memory_mib,
-            "cpu": machine.cpu,
-            "accelerator": machine.accelerator.value,
-            "accelerator_reason": choice.reason,
-            "secure_boot": machine.secure_boot,
-            "firmware": f"sha256:{firmware_digest}",
-            "disk": "virtio-blk",
-            "tpm": "tpm-crb",
-        },
+        machine=_facts(machine, choice, ready, firmware),
         versions=versions | ({"qemu": seen.qemu} if seen.qemu else {}),
-        registers=prove.prove(rows, logs, extends, seen.pcrs),
+        registers=prove.prove(expected.rows, expected.logs, extends, seen.pcrs, last_phase=last_phase),
         extends=extends,
         timeline=timeline(extends, seen.milestones, seen.up),
         selftest=selftest_lines(seen.said),
         troubles=tuple(sign.line.text for sign in seen.signs),
         console_tail=seen.tail,
         attempts=tuple(attempts),
-        notes=_notes(output, digest),
+        notes=(*ready.notes, *_computed(expected)),
     )
     return result, seen.serial_log
 
@@ -156,24 +147,66 @@ def boot(
 _PACKAGES = {"qemu": "qemu-system-x86", "ovmf": "ovmf", "swtpm": "swtpm"}
 
 
-def _notes(output: BuildOutput, digest: str) -> tuple[str, ...]:
-    """Say where the disk is not the one that was built: the proof is then of the disk as it is."""
-    record = output.manifest.files.get(IMAGE)
-    if record is None or record.sha256 == digest:
+def _facts(machine: Machine, choice: Choice, ready: Prepared, firmware: str | None) -> dict[str, str | int]:
+    """Say what was booted, so that the boot can be made again."""
+    facts: dict[str, str | int] = {
+        "boot": machine.boot,
+        "vcpus": machine.vcpus,
+        "memory_mib": machine.memory_mib,
+        "cpu": machine.cpu,
+        "accelerator": machine.accelerator.value,
+        "accelerator_reason": choice.reason,
+        "secure_boot": machine.secure_boot,
+        "firmware": f"sha256:{ready.firmware.sha256}",
+        "disk": machine.disk.value,
+        "tpm": "tpm-crb",
+    }
+    if firmware is not None:
+        facts["firmware_name"] = firmware
+    if machine.smbios:
+        facts["smbios"] = "; ".join(machine.smbios)
+    if machine.fw_cfg:
+        facts["fw_cfg"] = "; ".join(f"{name}={text}" for name, text in machine.fw_cfg)
+    return facts
+
+
+def _computed(expected: Expectation) -> tuple[str, ...]:
+    if not expected.computed:
         return ()
-    return (f"{IMAGE} is not the file that the manifest records (sha256 {record.sha256})",)
+    names = ", ".join(expected.computed)
+    return (f"measurements.json has no value for this machine in {names}: computed from the image for this boot",)
 
 
-def _attempt(image: Path, scratch: Path, *, tree: ToolsTree, machine: Machine, timeout: float, say: Say) -> Observation:
+def _attempt(
+    ready: Prepared,
+    scratch: Path,
+    *,
+    tree: ToolsTree,
+    machine: Machine,
+    timeout: float,
+    last_phase: str | None,
+    say: Say,
+) -> Observation:
     """Boot once, in an empty scratch folder."""
-    shutil.copyfile(tree.root / VARIABLES[1:], scratch / "vars.fd")
+    if ready.firmware.variables is not None:
+        shutil.copyfile(ready.firmware.variables, scratch / "vars.fd")
+    if ready.hashes is not None:
+        (scratch / "hashes.bin").write_bytes(ready.hashes)
     (scratch / "cidata.iso").write_bytes(cidata())
     started = time.monotonic()
 
     def clock() -> float:
         return time.monotonic() - started
 
-    vm = Vm(tree=tree, machine=machine, image=image, firmware_code=FIRMWARE, scratch=scratch, clock=clock)
+    vm = Vm(
+        tree=tree,
+        machine=machine,
+        image=ready.image,
+        firmware=ready.firmware,
+        kernel=ready.kernel,
+        scratch=scratch,
+        clock=clock,
+    )
     with vm:
         vm.start()
         outcome, reason = _wait(vm, machine=machine, clock=clock, timeout=timeout, say=say)
@@ -182,7 +215,7 @@ def _attempt(image: Path, scratch: Path, *, tree: ToolsTree, machine: Machine, t
         if outcome is Outcome.UP:
             said = vm.probe.listen(_LAST_WORDS)
             say(f"[{clock():6.1f} s] the forwarder answers; waiting for the registers to settle")
-            outcome, reason = _settle(vm, clock=clock)
+            outcome, reason = _settle(vm, clock=clock, last_phase=last_phase)
         pcrs = _read(vm)
     if outcome is Outcome.UP and vm.console.oops is not None:
         outcome, reason = Outcome.OOPS, f"the kernel faulted: {vm.console.oops.line.text}"
@@ -228,6 +261,9 @@ def _failed(vm: Vm, machine: Machine, clock: Callable[[], float]) -> tuple[Outco
     if fatal is not None:
         _listen(vm, clock)
         return Outcome.PANIC, f"the guest gave up: {fatal.line.text}"
+    if vm.console.refused is not None:
+        _listen(vm, clock)
+        return Outcome.REFUSED, f"the firmware refused the image: {vm.console.refused.line.text}"
     status = vm.qemu_status
     if status is not None:
         _listen(vm, clock)
@@ -241,12 +277,13 @@ def _failed(vm: Vm, machine: Machine, clock: Callable[[], float]) -> tuple[Outco
     return None
 
 
-def _settle(vm: Vm, *, clock: Callable[[], float]) -> tuple[Outcome, str]:
-    """Wait until nothing has been extended for a while."""
+def _settle(vm: Vm, *, clock: Callable[[], float], last_phase: str | None) -> tuple[Outcome, str]:
+    """Wait until the last boot phase has come, where the image has phases, and nothing is extended for a while."""
     started = clock()
     while (now := clock()) - started < _SETTLE:
         extends = vm.tap.extends
-        if now - max(started, extends[-1].seconds if extends else 0.0) >= _QUIET:
+        quiet = now - max(started, extends[-1].seconds if extends else 0.0) >= _QUIET
+        if quiet and (last_phase is None or _reached(vm, last_phase)):
             break
         vm.step(_TICK)
         if vm.console.fatal is not None:
@@ -254,6 +291,12 @@ def _settle(vm: Vm, *, clock: Callable[[], float]) -> tuple[Outcome, str]:
         if vm.qemu_status is not None:
             return Outcome.STOPPED, "the machine stopped after it was up"
     return Outcome.UP, "the forwarder answered"
+
+
+def _reached(vm: Vm, phase: str) -> bool:
+    """Say whether a boot phase's word was extended."""
+    digest = hashlib.sha256(phase.encode()).digest()
+    return any(seen.change.pcr == _PHASES and seen.change.digests.get("sha256") == digest for seen in vm.tap.extends)
 
 
 def _read(vm: Vm) -> Mapping[str, Mapping[int, bytes]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from podvm_builder.boot.console import Console
+from podvm_builder.boot.firmware import BootFirmware
 from podvm_builder.boot.machine import FORWARDER_PORT, Machine, Wiring, qemu_arguments, swtpm_arguments
 from podvm_builder.boot.port import ForwarderProbe
 from podvm_builder.boot.qmp import Monitor
@@ -26,6 +27,7 @@ from podvm_builder.tools.tree import ToolsTree
 
 _INSIDE = "/mnt/boot"
 _IMAGE_INSIDE = "/mnt/image.raw"
+_KERNEL_INSIDE = "/mnt/image.efi"
 _MAX_LOG = 1 << 16
 
 
@@ -36,7 +38,8 @@ class Vm:
         tree: the tools tree whose QEMU and swtpm run it.
         machine: what it is.
         image: the raw disk; it is not written to.
-        firmware_code: the firmware's path in the tree.
+        firmware: what it starts with.
+        kernel: the UKI that QEMU hands over, in a direct boot.
         scratch: an empty folder of its own, to which it may write; the caller removes it.
         clock: seconds since QEMU was started, roughly; all times of this machine are on it.
     """
@@ -47,7 +50,8 @@ class Vm:
         tree: ToolsTree,
         machine: Machine,
         image: Path,
-        firmware_code: str,
+        firmware: BootFirmware,
+        kernel: Path | None,
         scratch: Path,
         clock: Callable[[], float],
     ) -> None:
@@ -55,7 +59,8 @@ class Vm:
         self._tree = tree
         self._machine = machine
         self._image = image
-        self._firmware_code = firmware_code
+        self._firmware = firmware
+        self._kernel = kernel
         self._scratch = scratch
         self._clock = clock
         self._stack = contextlib.ExitStack()
@@ -67,7 +72,10 @@ class Vm:
         self._qemu: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Vm:
-        """Start swtpm, then QEMU; return once both run. The scratch folder holds ``vars.fd`` and ``cidata.iso``.
+        """Start swtpm, then QEMU; return once both run.
+
+        The scratch folder holds ``cidata.iso``, ``vars.fd`` for firmware in flash, and ``hashes.bin`` for firmware that
+        checks kernel hashes.
 
         Raises:
             Lacking: this machine does not allow the tools tree's mounts.
@@ -76,7 +84,10 @@ class Vm:
         binds = [
             Bind(host=self._scratch, inside=_INSIDE),
             Bind(host=self._image, inside=_IMAGE_INSIDE, read_only=True),
+            *self._firmware.binds,
         ]
+        if self._kernel is not None:
+            binds.append(Bind(host=self._kernel, inside=_KERNEL_INSIDE, read_only=True))
         with contextlib.ExitStack() as theirs:
             # closed here once the programs have inherited them, so that their end is seen as the end of the stream
             tap_to_swtpm, swtpm_end = _pair(self._stack, theirs)
@@ -93,8 +104,10 @@ class Vm:
             )
             wiring = Wiring(
                 image=_IMAGE_INSIDE,
-                firmware_code=self._firmware_code,
-                firmware_vars=f"{_INSIDE}/vars.fd",
+                firmware_code=self._firmware.path,
+                firmware_vars=f"{_INSIDE}/vars.fd" if self._firmware.flash else None,
+                kernel=_KERNEL_INSIDE if self._kernel is not None else None,
+                hashes=self._hashes(),
                 user_data=f"{_INSIDE}/cidata.iso",
                 tpm_fd=qemu_end.fileno(),
                 qmp_fd=monitor_end.fileno(),
@@ -114,6 +127,10 @@ class Vm:
         self._selector.register(self._qemu.stdout, selectors.EVENT_READ)
         self._selector.register(self.monitor, selectors.EVENT_READ)
         return self
+
+    def _hashes(self) -> tuple[str, int] | None:
+        area = self._firmware.hash_table
+        return (f"{_INSIDE}/hashes.bin", area.gpa) if area is not None and self._kernel is not None else None
 
     def step(self, seconds: float) -> None:
         """Take what the console and the monitor say, waiting for it at most so long."""

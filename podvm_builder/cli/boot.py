@@ -9,7 +9,8 @@ import click
 
 from podvm_builder.cli.common import format_option, print_json
 from podvm_builder.cli.place import cache_option, mirror_option, say
-from podvm_builder.errors import Finding, InputError
+from podvm_builder.errors import Finding
+from podvm_builder.measure.boot_log import BOOT_PATHS, DISK
 from podvm_builder.model.boot import BootResult, Outcome
 
 _CODES = {
@@ -17,6 +18,7 @@ _CODES = {
     Outcome.STOPPED: "PVB511",
     Outcome.PANIC: "PVB511",
     Outcome.OOPS: "PVB511",
+    Outcome.REFUSED: "PVB513",
     Outcome.EMULATOR: "PVB512",
     Outcome.TPM: "PVB514",
 }
@@ -30,6 +32,17 @@ def _memory(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     if not _MIN_MEMORY <= mib <= _MAX_MEMORY:
         raise click.BadParameter(f"`{value}` is not a memory size from {_MIN_MEMORY}M, e.g. 2048M or 4G")
     return mib
+
+
+def _fw_cfg(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Split names and texts; QEMU takes names of printable ASCII with at most 55 bytes."""
+    pairs = []
+    for value in values:
+        name, separator, text = value.partition("=")
+        if not separator or re.fullmatch(r"opt/[!-~]{1,51}", name) is None:
+            raise click.BadParameter(f"`{value}` is not NAME=TEXT with a name below `opt/`")
+        pairs.append((name, text))
+    return tuple(pairs)
 
 
 @click.command()
@@ -52,6 +65,39 @@ def _memory(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     show_default=True,
     help="State of the firmware's secure boot.",
 )
+@click.option(
+    "--boot",
+    "path",
+    type=click.Choice(BOOT_PATHS),
+    default=DISK,
+    show_default=True,
+    help="The firmware starts the UKI from the disk, or QEMU hands image.efi over.",
+)
+@click.option(
+    "--disk",
+    type=click.Choice(["virtio", "nvme", "sata"]),
+    default="virtio",
+    show_default=True,
+    help="What the disk is attached to.",
+)
+@click.option(
+    "--firmware",
+    metavar="NAME|FILE",
+    help="Another firmware image, e.g. ovmf-amdsev, which checks the kernel hashes of a direct boot.",
+)
+@click.option(
+    "--smbios",
+    multiple=True,
+    metavar="TEXT",
+    help="OEM string (SMBIOS type 11) from the host, to see what it changes; repeatable.",
+)
+@click.option(
+    "--fw-cfg",
+    multiple=True,
+    callback=_fw_cfg,
+    metavar="NAME=TEXT",
+    help="fw_cfg file from the host, to see what it changes; repeatable.",
+)
 @mirror_option
 @cache_option
 @format_option
@@ -62,6 +108,11 @@ def command(
     memory: int,
     timeout: float,
     secure_boot: str,
+    path: str,
+    disk: str,
+    firmware: str | None,
+    smbios: tuple[str, ...],
+    fw_cfg: tuple[tuple[str, str], ...],
     mirror: str | None,
     cache: Path | None,
     output_format: str,
@@ -69,29 +120,39 @@ def command(
     """Boot a built image, and compare the TPM with the prediction.
 
     DIR holds a build's image.raw, manifest.json and measurements.json; the image is not written to. QEMU, OVMF and
-    a software TPM come from the tools tree, with KVM where it works and emulation elsewhere. The console and the
-    result go to DIR/boot/. Exits 1 if the image does not come up or a predicted register differs.
+    a software TPM come from the tools tree, with KVM where it works and emulation elsewhere. With secure boot on, the
+    keys are made for this boot and a copy of the image is signed. The console and the result go to DIR/boot/. Exits 1
+    if the image does not come up or a predicted register differs.
     """
-    if secure_boot != "absent":
-        raise InputError(
-            f"`--secure-boot {secure_boot}` cannot be booted yet", code="PVB501", hint="--secure-boot absent"
-        )
     from podvm_builder.boot.folder import read_folder, write_result
-    from podvm_builder.boot.machine import Machine
+    from podvm_builder.boot.machine import Disk, Machine
+    from podvm_builder.boot.prepare import check
     from podvm_builder.boot.run import boot
     from podvm_builder.report.boot import boot_to_json, render_boot
     from podvm_builder.tools.cache import open_cache
     from podvm_builder.tools.tree import ensure_tree
 
+    machine = Machine(
+        vcpus=vcpus,
+        memory_mib=memory,
+        secure_boot=secure_boot,
+        boot=path,
+        disk=Disk(disk),
+        smbios=smbios,
+        fw_cfg=fw_cfg,
+    )
+    check(machine, firmware)
     output = read_folder(folder)
     place = open_cache(cache)
     result, serial_log = boot(
         output,
         tree=ensure_tree(cache=place, progress=say, mirror=mirror),
         cache=place,
-        machine=Machine(vcpus=vcpus, memory_mib=memory, secure_boot=secure_boot),
+        machine=machine,
         timeout=timeout,
         say=say,
+        firmware=firmware,
+        mirror=mirror,
     )
     document = boot_to_json(result)
     write_result(folder, document, serial_log)
@@ -114,7 +175,8 @@ def _error(result: BootResult, folder: Path) -> Finding | None:
     different: dict[str, list[str]] = {}
     for register in result.registers:
         if register.equal is False:
-            different.setdefault(register.register, []).append(register.alg)
+            name = register.register if register.phase is None else f"{register.register} at {register.phase}"
+            different.setdefault(name, []).append(register.alg)
     if different:
         words = ", ".join(f"`{name}` ({', '.join(banks)})" for name, banks in different.items())
         return Finding(f"not as predicted: {words}", code="PVB520", hint=log)

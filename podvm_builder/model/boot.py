@@ -23,6 +23,8 @@ class Outcome(StrEnum):
     """The kernel, or its init, gave up."""
     OOPS = "oops"
     """The kernel hit a fault of its own, whether or not the guest came up after it."""
+    REFUSED = "refused"
+    """The firmware refused to start what it was given."""
     TPM = "tpm"
     """The TPM emulator or the relay before it failed."""
     EMULATOR = "emulator"
@@ -86,6 +88,10 @@ class RegisterProof:
     """None where nothing was predicted."""
     explained: bool
     """The extends that were seen fold to the value that was read."""
+    phase: str | None = None
+    """The boot phase at which the register has this value; None where there is only one value."""
+    computed: bool = False
+    """The prediction was computed for this machine; False: it is that of measurements.json."""
     first_difference: FirstDifference | None = None
     """Only where the values differ and the prediction came with its events."""
 

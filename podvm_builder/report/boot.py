@@ -53,8 +53,9 @@ def render_boot(result: BootResult) -> str:
     machine = result.machine
     lines = [
         f"target     {result.target}",
-        f"machine    {machine['vcpus']} vCPUs, {machine['memory_mib']} MiB, {machine['accelerator']}"
-        f" ({machine['accelerator_reason']})",
+        f"machine    boot {machine['boot']}, {machine['disk']} disk, secure boot {machine['secure_boot']}, "
+        f"{machine['vcpus']} vCPUs, {machine['memory_mib']} MiB",
+        f"run by     {machine['accelerator']} ({machine['accelerator_reason']})",
         "versions   " + ", ".join(f"{name} {version}" for name, version in result.versions.items()),
         f"outcome    {result.outcome.value}: {result.reason}",
         *(f"note       {note}" for note in result.notes),
@@ -75,11 +76,15 @@ def render_boot(result: BootResult) -> str:
     return "\n".join(lines)
 
 
+def _name(register: RegisterProof) -> str:
+    return register.register if register.phase is None else f"{register.register} at {register.phase}"
+
+
 def _table(compared: Iterable[RegisterProof]) -> list[str]:
     """One line a register and bank."""
     rows = [
         (
-            register.register,
+            _name(register),
             register.alg,
             "equal" if register.equal else "DIFFERENT",
             _short(register.predicted),
@@ -87,10 +92,11 @@ def _table(compared: Iterable[RegisterProof]) -> list[str]:
         )
         for register in compared
     ]
+    width = max(len(row[0]) for row in rows) + 3
     return [
-        f"{'register':<12}{'bank':<8}{'':<11}{'predicted':<{_SHOWN + 4}}observed",
+        f"{'register':<{width}}{'bank':<8}{'':<11}{'predicted':<{_SHOWN + 4}}observed",
         *(
-            f"{name:<12}{alg:<8}{verdict:<11}{predicted:<{_SHOWN + 4}}{observed}".rstrip()
+            f"{name:<{width}}{alg:<8}{verdict:<11}{predicted:<{_SHOWN + 4}}{observed}".rstrip()
             for name, alg, verdict, predicted, observed in rows
         ),
     ]
@@ -98,12 +104,12 @@ def _table(compared: Iterable[RegisterProof]) -> list[str]:
 
 def _differences(compared: Iterable[RegisterProof]) -> Iterable[str]:
     """Show each register's first difference once, in its last bank: the banks hash the same events."""
-    last = {register.register: register for register in compared if register.first_difference is not None}
+    last = {_name(register): register for register in compared if register.first_difference is not None}
     for register in last.values():
         difference = register.first_difference
         assert difference is not None  # noqa: S101 - only those were taken
         yield ""
-        yield f"{register.register} {register.alg}: first difference at event {difference.index}"
+        yield f"{_name(register)} {register.alg}: first difference at event {difference.index}"
         yield f"  expected  {_expected(difference, register.alg)}"
         yield f"  observed  {_observed(difference)}"
 
@@ -147,9 +153,11 @@ def _register_to_json(register: RegisterProof) -> dict[str, Any]:
     row: dict[str, Any] = {
         "register": register.register,
         "alg": register.alg,
+        "phase": register.phase,
         "status": register.status.value if register.status is not None else None,
         "reason": register.reason,
         "predicted": _hex(register.predicted),
+        "computed": register.computed,
         "observed": _hex(register.observed),
         "equal": register.equal,
         "explained": register.explained,

@@ -44,11 +44,27 @@ def test_the_result_is_written_beside_the_image(tmp_path: Path) -> None:
     assert (tmp_path / "boot" / "serial.log").read_text() == "[    0.000] line\n"
 
 
-@pytest.mark.parametrize("state", ["off", "on"])
-def test_secure_boot_is_refused_rather_than_ignored(tmp_path: Path, state: str) -> None:
-    result = CliRunner().invoke(command, [str(tmp_path), "--secure-boot", state])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--secure-boot", "on", "--boot", "direct"], "is not settled with secure boot on"),
+        (["--secure-boot", "off", "--firmware", "ovmf-amdsev"], "has no variable store"),
+    ],
+)
+def test_machines_that_cannot_be_booted_are_refused_before_anything_is_read(
+    tmp_path: Path, options: list[str], words: str
+) -> None:
+    result = CliRunner().invoke(command, [str(tmp_path), *options])
     assert isinstance(result.exception, InputError)
     assert result.exception.code == "PVB501"
+    assert words in result.exception.message
+
+
+@pytest.mark.parametrize("pair", ["opt/x", "x=y", "opt/=y", "opt/a b=y", "etc/x=y", f"opt/{'n' * 60}=y"])
+def test_fw_cfg_files_that_qemu_would_not_take(tmp_path: Path, pair: str) -> None:
+    result = CliRunner().invoke(command, [str(tmp_path), "--fw-cfg", pair])
+    assert result.exit_code == 2
+    assert "is not NAME=TEXT" in result.output
 
 
 @pytest.mark.parametrize("size", ["0", "511M", "2T", "2048.5M", "-1", "9999999G", "many"])

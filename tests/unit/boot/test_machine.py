@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from podvm_builder.boot.machine import Accelerator, Machine, Wiring, probe_arguments, qemu_arguments, swtpm_arguments
+from dataclasses import replace
+
+import pytest
+
+from podvm_builder.boot.machine import (
+    Accelerator,
+    Disk,
+    Machine,
+    Wiring,
+    probe_arguments,
+    qemu_arguments,
+    swtpm_arguments,
+)
 
 WIRING = Wiring(
     image="/mnt/a,b.raw",
@@ -43,6 +55,50 @@ def test_the_machine_as_it_is_booted() -> None:
         "chardev socket,id=qmp,fd=9",
         "mon chardev=qmp,mode=control",
     ]
+
+
+def options(machine: Machine, wiring: Wiring = WIRING) -> list[str]:
+    return " ".join(qemu_arguments(machine, wiring)).split(" -")
+
+
+def test_firmware_with_secure_boot_keeps_its_variables_from_the_guest() -> None:
+    for state in ("off", "on"):
+        words = options(Machine(secure_boot=state))
+        assert "machine q35,smm=on" in words
+        assert "global driver=cfi.pflash01,property=secure,value=on" in words
+    assert "q35,smm=on" in probe_arguments(Machine(secure_boot="off"), "/code.fd")
+
+
+@pytest.mark.parametrize(
+    ("disk", "device"),
+    [
+        (Disk.VIRTIO, "device virtio-blk-pci,drive=disk0,bootindex=1"),
+        (Disk.NVME, "device nvme,serial=podvm,drive=disk0,bootindex=1"),
+        (Disk.SATA, "device ide-hd,bus=ide.0,drive=disk0,bootindex=1"),
+    ],
+)
+def test_disks(disk: Disk, device: str) -> None:
+    assert device in options(Machine(disk=disk))
+
+
+def test_a_direct_boot_with_kernel_hashes() -> None:
+    wiring = replace(
+        WIRING, firmware_code="/mnt/fw.fd", firmware_vars=None, kernel="/mnt/u.efi", hashes=("/mnt/h.bin", 0x810C00)
+    )
+    words = options(Machine(boot="direct"), wiring)
+    assert words[words.index("bios /mnt/fw.fd") :][:3] == [
+        "bios /mnt/fw.fd",
+        "kernel /mnt/u.efi",
+        "device loader,file=/mnt/h.bin,addr=0x810c00,force-raw=on",
+    ]
+    assert not any("pflash" in word for word in words)
+    # the disk is there for the root file system alone
+    assert "device virtio-blk-pci,drive=disk0" in words
+
+
+def test_what_the_host_says_to_the_guest() -> None:
+    words = qemu_arguments(Machine(smbios=("a=b,c",), fw_cfg=(("opt/x", "1,2"),)), WIRING)
+    assert words[-4:] == ("-smbios", "type=11,value=a=b,,c", "-fw_cfg", "name=opt/x,string=1,,2")
 
 
 def test_aes_never_comes_without_pclmulqdq() -> None:

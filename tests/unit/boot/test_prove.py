@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from podvm_builder.boot import tpm
 from podvm_builder.boot.prove import first_difference, label, prove, relevant
@@ -131,7 +132,47 @@ def test_rows_hold_only_where_the_machine_says_all_they_depend_on() -> None:
         measurements=(*rows, direct, launch),
     )
     facts = {"boot": "disk", "secure_boot": "absent", "vcpus": 2}
-    assert relevant(measurements, facts) == (rows[0], rows[1], rows[4])
+    # a boot goes through every phase
+    assert relevant(measurements, facts) == (rows[0], rows[1], rows[3], rows[4])
+
+
+PHASED = (event(11, ".linux"), event(11, "sysinit"), event(11, "ready"))
+
+
+def phased(seen: Sequence[Extend]) -> dict[str | None, tuple[bool | None, str | None]]:
+    log = tuple(replace(e, subject=f"phase {e.subject}") if n else e for n, e in enumerate(PHASED))
+    rows = [row(PHASED[:2], 11, "sha256", phase="sysinit"), row(PHASED, 11, "sha256", phase="ready")]
+    proofs = prove(rows, {"disk": log}, seen, folded(seen), last_phase="ready")
+    compared = [p for p in proofs if (p.register, p.alg) == ("tpm.pcr11", "sha256")]
+    assert [p.phase for p in compared] == ["sysinit", "ready"]
+    return {
+        p.phase: (
+            p.equal,
+            p.first_difference.expected.subject if p.first_difference and p.first_difference.expected else None,
+        )
+        for p in compared
+    }
+
+
+def test_each_phase_is_compared_with_the_value_of_its_time() -> None:
+    seen = [extend(11, e.subject) for e in PHASED]
+    assert phased([*seen[:2], extend(4, "late"), seen[2]]) == {"sysinit": (True, None), "ready": (True, None)}
+
+
+def test_a_phase_that_never_came_is_no_match() -> None:
+    seen = [extend(11, e.subject) for e in PHASED]
+    assert phased(seen[:2]) == {"sysinit": (True, None), "ready": (False, "phase ready")}
+    assert phased(seen[:1]) == {"sysinit": (False, "phase sysinit"), "ready": (False, "phase sysinit")}
+
+
+def test_what_comes_after_the_last_phase_counts() -> None:
+    seen = [extend(11, e.subject) for e in PHASED]
+    assert phased([*seen, extend(11, "intruder")]) == {"sysinit": (True, None), "ready": (False, None)}
+
+
+def test_what_comes_before_a_phase_counts() -> None:
+    seen = [extend(11, ".linux"), extend(11, "intruder"), extend(11, "sysinit"), extend(11, "ready")]
+    assert phased(seen) == {"sysinit": (False, "phase sysinit"), "ready": (False, "phase sysinit")}
 
 
 def test_labels_use_each_predicted_event_once() -> None:

@@ -66,6 +66,9 @@ RESULT = BootResult(
     reason="the forwarder answered",
     seconds=17.5,
     machine={
+        "boot": "disk",
+        "disk": "virtio",
+        "secure_boot": "absent",
         "vcpus": 2,
         "memory_mib": 2048,
         "accelerator": "tcg",
@@ -89,7 +92,8 @@ RESULT = BootResult(
 def test_text_of_a_proof() -> None:
     assert render_boot(RESULT).splitlines() == [
         "target     debian-13/snp/libvirt",
-        "machine    2 vCPUs, 2048 MiB, tcg (/dev/kvm: No such file or directory)",
+        "machine    boot disk, virtio disk, secure boot absent, 2 vCPUs, 2048 MiB",
+        "run by     tcg (/dev/kvm: No such file or directory)",
         "versions   qemu 10.0.13, ovmf 2025.02-8, swtpm 0.7.1",
         "outcome    up: the forwarder answered",
         "",

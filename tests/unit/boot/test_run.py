@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from podvm_builder.boot import run
+from podvm_builder.boot import firmware, run
 from podvm_builder.boot.accel import Choice
 from podvm_builder.boot.folder import BuildOutput
 from podvm_builder.boot.machine import Accelerator, Machine
@@ -60,7 +60,7 @@ def log() -> tuple[Event, ...]:
     )
 
 
-def output(folder: Path, **variant: str) -> BuildOutput:
+def output(folder: Path, *, phases: tuple[str, ...] = (), **variant: str) -> BuildOutput:
     from podvm_builder.measure.tpm import fold
 
     (folder / "image.raw").write_bytes(b"a disk")
@@ -78,7 +78,7 @@ def output(folder: Path, **variant: str) -> BuildOutput:
     )
     return BuildOutput(
         image=folder / "image.raw",
-        manifest=cast(ImageManifest, type("Manifest", (), {"files": {}})),
+        manifest=cast(ImageManifest, type("Manifest", (), {"files": {}, "phases": phases})),
         measurements=MeasurementSet(
             target="debian-13/none/libvirt",
             ids={},
@@ -98,7 +98,7 @@ def boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple
 
     def start(scenario: str, *, timeout: float = 60, **variant: str) -> tuple[BootResult, str, list[str]]:
         root, cache = tmp_path / "tree", tmp_path / "cache"
-        for path in (run.FIRMWARE, run.VARIABLES):
+        for path in (firmware.PLAIN, firmware.VARIABLES):
             (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
             (root / path[1:]).write_bytes(b"firmware")
         cache.mkdir(exist_ok=True)
