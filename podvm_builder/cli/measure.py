@@ -11,8 +11,9 @@ COMMANDS: CommandTable = {
     "snp": ("measure_snp", "SEV-SNP launch digests of a firmware, with or without a kernel."),
     "sev": ("measure_sev", "SEV and SEV-ES launch digests of a firmware."),
     "id-block": ("measure_id_block", "Sign an SNP ID block for a launch digest."),
-    "tdx": ("measure_tdx", "TDX MRTD of a firmware."),
-    "tpm": ("measure_tpm", "TPM PCRs of a raw image or a UKI."),
+    "tdx": ("measure_tdx", "TDX MRTD of a firmware, and RTMRs of what boots under it."),
+    "tpm": ("measure_tpm", "TPM PCRs of a raw or qcow2 image or a UKI."),
+    "diff": ("measure_diff", "Which registers moved between two images, and what moved them."),
 }
 
 
