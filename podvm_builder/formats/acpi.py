@@ -25,7 +25,7 @@ LOADER_FILE = "etc/table-loader"
 
 _COMMAND = 128
 _LOADER_UNIT = 4096
-_ALLOCATE, _ADD_POINTER, _ADD_CHECKSUM = 1, 2, 3
+_ALLOCATE, _ADD_POINTER, _ADD_CHECKSUM, _WRITE_POINTER = 1, 2, 3, 4
 _HIGH, _F_SEGMENT = 1, 2
 _HEADER = 36
 _CHECKSUM_AT = 9
@@ -101,6 +101,41 @@ def derive_files(blob: bytes) -> AcpiFiles:
                 hint="give fw_cfg file `etc/table-loader` as well, or let QEMU make all three",
             )
     return AcpiFiles(loader=_loader(tables), rsdp=_rsdp(tables), tables=blob)
+
+
+def derive_root(blob: bytes) -> bytes:
+    """Return the root pointer alone, which follows from the tables whatever they are.
+
+    Raises:
+        FormatError: as :func:`parse_tables`.
+    """
+    return _rsdp(parse_tables(blob))
+
+
+def check_loader(loader: bytes) -> None:
+    """Refuse what is no list of linking commands.
+
+    Raises:
+        FormatError: not whole pages, empty, or a command that QEMU does not give.
+    """
+    if not loader or len(loader) % _LOADER_UNIT:
+        raise FormatError(f"linking commands: {len(loader)} bytes are not whole pages", code=CODE)
+    for at in range(0, len(loader), _COMMAND):
+        command = int.from_bytes(loader[at : at + 4], "little")
+        if command > _WRITE_POINTER or (command == 0 and (at == 0 or any(loader[at:]))):
+            raise FormatError("linking commands: what should be one is none", at, code=CODE)
+        if command == 0:
+            return
+
+
+def check_root(rsdp: bytes) -> None:
+    """Refuse what is no root pointer of revision 0, as QEMU gives it to firmware.
+
+    Raises:
+        FormatError: another size, signature or revision, or a checksum, which is the firmware's to fill in.
+    """
+    if len(rsdp) != _RSDP.size or rsdp[:9] != b"RSD PTR \0" or rsdp[15] != 0:
+        raise FormatError("root pointer: not the 20 bytes that QEMU hands to firmware", 0, code=CODE)
 
 
 def enabled_cpus(blob: bytes) -> int | None:

@@ -10,11 +10,13 @@ from podvm_builder.formats.kernel_hashes import KernelHashes
 from podvm_builder.measure.artifacts import read_boot_artifacts
 from podvm_builder.measure.boot_log import DIRECT, DISK
 from podvm_builder.measure.inputs import Cpu
+from podvm_builder.measure.rtmr import ALGORITHM
 from podvm_builder.measure.snp import REGISTER as LAUNCH_DIGEST
 from podvm_builder.measure.snp import measure_launch
 from podvm_builder.measure.snp_launch import SnpLaunch
-from podvm_builder.measure.tdx import MRTD, measure_tdx, run_time_registers
-from podvm_builder.measure.tpm import DEFAULT_BANKS, TpmBoot, predict_tpm
+from podvm_builder.measure.tdx import MRTD, measure_mrtd
+from podvm_builder.measure.tdx_image import measure_image_rtmrs
+from podvm_builder.measure.tpm import DEFAULT_BANKS, TpmBoot, hash_boot, predict_boot
 from podvm_builder.measure.userspace import Userspace, inspect
 from podvm_builder.measure.vmm import find_vmm
 from podvm_builder.model.axes import Target
@@ -68,28 +70,42 @@ def measure_image(
     userspace = inspect(artifacts.uki, image, artifacts.gpt, recorded=manifest.phases)
     _check_phases(manifest, userspace)
     boots = _boots(manifest, firmware, userspace)
-    predictions = predict_tpm(
+    names = tuple(banks)
+    disk = manifest.files[RAW].sha256
+    # the registers of a trust domain are SHA-384 whatever banks a TPM has; hashing it along costs no second pass
+    hashed = hash_boot(
         artifacts,
-        boots,
-        banks=tuple(banks),
-        disk_sha256=manifest.files[RAW].sha256,
+        tuple(dict.fromkeys((*names, ALGORITHM))),
+        boots=tuple(boot.boot for boot in boots),
         workers=workers,
     )
+    predictions = [predict_boot(replace(hashed, banks=names), boot, disk_sha256=disk) for boot in boots]
     kernel = predictions[0].uki_sha256
     if kernel.hex() != manifest.files[UKI].sha256:
         raise InputError(f"the UKI inside `{RAW}` is not the `{UKI}` of the manifest", code=CODE)
     launch: Launch = ((), {})
+    logs = {boot.boot: prediction.log for boot, prediction in zip(boots, predictions, strict=True)}
     match Target.parse(manifest.target).tee:
         case "snp":
             launch = _snp(manifest.platform, firmware, KernelHashes(kernel=kernel))
         case "tdx":
-            launch = _tdx(manifest.platform, firmware)
+            launch = _with_firmware(manifest.platform, firmware, MRTD, measure_mrtd)
+            registers, runtime = measure_image_rtmrs(
+                hashed,
+                boots,
+                manifest.platform,
+                firmware=firmware.get(manifest.platform.firmware),
+                promised=manifest.evidence.promised,
+                disk_sha256=disk,
+            )
+            launch = (*launch[0], *registers), launch[1]
+            logs |= runtime
     rows = (*launch[0], *(row for prediction in predictions for row in prediction.measurements))
     return MeasurementSet(
         target=manifest.target,
         ids={"rootfs": manifest.ids.rootfs, "image": manifest.ids.image, "plan": manifest.ids.plan},
         identifies_image=identify(manifest.evidence, rows),
-        logs={boot.boot: prediction.log for boot, prediction in zip(boots, predictions, strict=True)},
+        logs=logs,
         regions=launch[1],
         measurements=rows,
         flags=manifest.flags,
@@ -181,13 +197,6 @@ def _snp(platform: PlatformPlan, firmware: Mapping[str, bytes], kernel: KernelHa
         return tuple(rows), regions
 
     return _with_firmware(platform, firmware, LAUNCH_DIGEST, measure)
-
-
-def _tdx(platform: PlatformPlan, firmware: Mapping[str, bytes]) -> Launch:
-    rows, regions = _with_firmware(platform, firmware, MRTD, measure_tdx)
-    if all(row.register == MRTD for row in rows):
-        rows += run_time_registers(platform.firmware or "the cloud's")
-    return rows, regions
 
 
 def _with_firmware(

@@ -1,4 +1,4 @@
-"""TDX measurements of OVMF images: MRTD, and what is not known of the run-time registers.
+"""MRTD of OVMF images, the launch measurement of a trust domain.
 
 MRTD is one SHA-384 over what the VMM does while it builds the trust domain (TDX Module Base Specification,
 TDH.MEM.PAGE.ADD and TDH.MR.EXTEND): 128 bytes for each page that is added, and 128 bytes and the content for
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from podvm_builder.errors import FormatError, InputError
 from podvm_builder.formats.ovmf import PAGE, read_table
 from podvm_builder.formats.tdvf import TdxSection, read_tdx_sections
-from podvm_builder.model.measurement import Basis, Identification, Measurement, Status
+from podvm_builder.model.measurement import Basis, Measurement, Status
 from podvm_builder.model.region import Region
 
 SINGLE_PASS = "single-pass"  # noqa: S105 - not a password
@@ -27,15 +27,6 @@ ORDERS: Mapping[str, str] = {
 
 MRTD = "tdx.mrtd"
 FIRMWARE_ONLY = "covers the firmware alone: it does not identify the image"
-IDENTIFICATION = Identification(
-    value=False, by=(), reason="MRTD covers the firmware alone, and RTMR 0 to 3 are not computed"
-)
-"""What these measurements identify."""
-RTMR_REASONS: Mapping[int, str] = {
-    0: "needs the machine's ACPI tables, memory size and secure-boot variables, which are not read yet",
-    1: "needs the boot events of the image, which are not mapped to run-time registers yet",
-    2: "needs the boot events of the image, which are not mapped to run-time registers yet",
-}
 
 _CHUNK = 256
 _CHUNKS = PAGE // _CHUNK
@@ -101,10 +92,10 @@ def _section_data(firmware: bytes, section: TdxSection) -> bytes:
     return firmware[section.data_offset : section.data_offset + section.size]
 
 
-def measure_tdx(
+def measure_mrtd(
     firmware: bytes, *, orders: Iterable[str] = (SINGLE_PASS,)
 ) -> tuple[tuple[Measurement, ...], Mapping[str, tuple[Region, ...]]]:
-    """Return MRTD for each page order and the state of RTMR 0 to 3, and the regions that MRTD covers.
+    """Return MRTD for each page order, and the regions that it covers.
 
     Raises:
         FormatError: not usable firmware, or none for TDX.
@@ -114,7 +105,7 @@ def measure_tdx(
     name = f"sha256:{hashlib.sha256(firmware).hexdigest()}"
     basis = (Basis(kind="firmware", digest=name),)
     regions_name = f"tdx-{name[7:15]}"
-    measurements = [
+    measurements = tuple(
         Measurement(
             register=MRTD,
             alg="sha384",
@@ -126,32 +117,8 @@ def measure_tdx(
             origin=("regions", regions_name),
         )
         for order in dict.fromkeys(orders)
-    ]
-    measurements += run_time_registers(name)
-    return tuple(measurements), {
-        regions_name: tuple(_region(firmware, section) for section in sections if section.size)
-    }
-
-
-def run_time_registers(firmware: str) -> tuple[Measurement, ...]:
-    """Return RTMR 0 to 3 without values: what would have to be known for each."""
-    variant = {"firmware": firmware}
-    computed = tuple(
-        Measurement(
-            register=f"tdx.rtmr{index}", alg="sha384", status=Status.NOT_COMPUTED, reason=reason, variant=variant
-        )
-        for index, reason in RTMR_REASONS.items()
     )
-    return (
-        *computed,
-        Measurement(
-            register="tdx.rtmr3",
-            alg="sha384",
-            status=Status.PER_VM,
-            reason="extended by the guest at run time only; zero until it does",
-            variant=variant,
-        ),
-    )
+    return measurements, {regions_name: tuple(_region(firmware, section) for section in sections if section.size)}
 
 
 def _reason(sections: Iterable[TdxSection]) -> str:
