@@ -1,0 +1,175 @@
+"""cpio archives and small squashfs and EROFS file systems, built from scratch. A text stands for a symbolic link."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping
+
+Files = Mapping[str, bytes | str]
+Node = dict[str, "Node | bytes | str"]
+
+
+def build_cpio(files: Files) -> bytes:
+    """Return a `newc` archive with folders before what they hold."""
+    folders = {"/".join(path.split("/")[:depth]) for path in files for depth in range(1, path.count("/") + 1)}
+    out = b""
+    for path in sorted(folders):
+        out += _cpio(path, 0o040755, b"")
+    for path, content in files.items():
+        data = content.encode() if isinstance(content, str) else content
+        out += _cpio(path, 0o120777 if isinstance(content, str) else 0o100644, data)
+    return out + _cpio("TRAILER!!!", 0, b"")
+
+
+def _cpio(path: str, mode: int, data: bytes) -> bytes:
+    name = path.encode() + b"\0"
+    fields = (1, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name), 0)
+    head = b"070701" + b"".join(b"%08X" % field for field in fields) + name
+    return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
+
+
+def _tree(files: Files) -> Node:
+    root: Node = {}
+    for path, content in files.items():
+        *folders, name = path.split("/")
+        node = root
+        for folder in folders:
+            below = node.setdefault(folder, {})
+            assert isinstance(below, dict)
+            node = below
+        node[name] = content
+    return root
+
+
+class _Squashfs:
+    """Inodes and listings, each appended before what refers to it."""
+
+    def __init__(self) -> None:
+        self.inodes = b""
+        self.listings = b""
+        self.count = 0
+
+    def add(self, node: Node | bytes | str) -> tuple[int, int]:
+        """Write an inode and return its offset in the uncompressed table, and its basic type."""
+        self.count += 1
+        number = self.count
+        if isinstance(node, str):
+            body, kind = struct.pack("<II", 1, len(node)) + node.encode(), 3
+        elif isinstance(node, bytes):
+            body, kind = struct.pack("<IIII", 0, 0xFFFFFFFF, 0, len(node)), 2
+            body += struct.pack("<I", len(node)) if node else b""
+        else:
+            below = [(name, *self.add(node[name])) for name in sorted(node)]
+            at = len(self.listings)
+            for start in range(0, len(below), 200):
+                for block in sorted({offset >> 13 for _, offset, _ in below[start : start + 200]}):
+                    some = [entry for entry in below[start : start + 200] if entry[1] >> 13 == block]
+                    self.listings += struct.pack("<III", len(some) - 1, block * 8194, number)
+                    for name, offset, entry_kind in some:
+                        text = name.encode()
+                        self.listings += struct.pack("<HhHH", offset & 8191, 0, entry_kind, len(text) - 1) + text
+            size = len(self.listings) - at + 3
+            block = (at >> 13) * 8194
+            if size < 1 << 16:
+                body, kind = struct.pack("<IIHHI", block, 2, size, at & 8191, 1), 1
+            else:
+                body, kind = struct.pack("<IIIIHHI", 2, size, block, 1, 0, at & 8191, 0xFFFFFFFF), 8
+        offset = len(self.inodes)
+        self.inodes += struct.pack("<HHHHII", kind, 0o755, 0, 0, 0, number) + body
+        return offset, 1 if kind == 8 else kind
+
+
+def build_squashfs(files: Files) -> bytes:
+    """Return a file system of stored (8 KiB) and, at the end, one compressed metadata block per table; no content."""
+    writer = _Squashfs()
+    root, _ = writer.add(_tree(files))
+    inodes, folders = _blocks(writer.inodes), _blocks(writer.listings)
+    start = 96
+    end = start + len(inodes) + len(folders)
+    reference = (root >> 13) * 8194 << 16 | root & 8191
+    head = struct.pack(
+        "<4sIIIIHHHHHHQQQQQQQQ",
+        *(b"hsqs", writer.count, 0, 131072, 0, 1, 17, 0, 1, 4, 0),
+        *(reference, end + 8, end, 0xFFFFFFFFFFFFFFFF, start, start + len(inodes), end, 0xFFFFFFFFFFFFFFFF),
+    )
+    return head + inodes + folders + bytes(4096)
+
+
+def _blocks(data: bytes) -> bytes:
+    out = b""
+    for at in range(0, len(data), 8192):
+        piece = data[at : at + 8192]
+        if len(piece) == 8192:  # stored, so that offsets of later blocks are known beforehand
+            out += struct.pack("<H", 8192 | 0x8000) + piece
+        else:
+            packed = zlib.compress(piece)
+            out += struct.pack("<H", len(packed)) + packed if len(packed) < len(piece) else b""
+            out += struct.pack("<H", len(piece) | 0x8000) + piece if len(packed) >= len(piece) else b""
+    return out or struct.pack("<H", 1 | 0x8000) + b"\0"
+
+
+BLOCK = 4096
+
+
+def build_erofs(files: Files) -> bytes:
+    """Return a file system of 4 KiB blocks: plain folders, links behind their inodes."""
+    inodes = bytearray(32)  # number 0 is left out
+    blocks: list[bytes] = []
+
+    def add(node: Node | bytes | str, above: int | None) -> tuple[int, int]:
+        at = len(inodes)
+        number = at // 32
+        if isinstance(node, str):
+            text = node.encode()
+            inodes.extend(_inode(0o120777, len(text), layout=2))
+            inodes.extend(text + bytes(-len(text) % 32))
+            return number, 7
+        if isinstance(node, bytes):
+            inodes.extend(_inode(0o100644, len(node), layout=0))
+            return number, 1
+        inodes.extend(bytes(32))
+        entries = [(".", number, 2), ("..", above or number, 2)]
+        entries += [(name, *add(node[name], number)) for name in node]
+        packed = _listing(sorted(entries))
+        start = len(blocks)
+        blocks.extend(packed)
+        inodes[at : at + 32] = _inode(0o040755, BLOCK * len(packed), layout=0, block=start)
+        return number, 2
+
+    root, _ = add(_tree(files), None)
+    meta = -(-len(inodes) // BLOCK)
+    # blocks of folders stand behind the inodes, which begin at block 1
+    for at in range(32, len(inodes), 32):
+        if inodes[at + 4 : at + 6] == struct.pack("<H", 0o040755) and inodes[at : at + 2] == b"\0\0":
+            (block,) = struct.unpack_from("<I", inodes, at + 16)
+            struct.pack_into("<I", inodes, at + 16, 1 + meta + block)
+    head = bytearray(BLOCK)
+    struct.pack_into("<4sIIBBH", head, 1024, b"\xe2\xe1\xf5\xe0", 0, 0, 12, 0, root)
+    struct.pack_into("<I", head, 1024 + 40, 1)
+    return bytes(head) + bytes(inodes).ljust(meta * BLOCK, b"\0") + b"".join(blocks)
+
+
+def _inode(mode: int, size: int, *, layout: int, block: int = 0) -> bytes:
+    return struct.pack("<HHHHIIIIHHI", layout << 1, 0, mode, 1, size, 0, block, 0, 0, 0, 0)
+
+
+def _listing(entries: list[tuple[str, int, int]]) -> list[bytes]:
+    blocks: list[bytes] = []
+    group: list[tuple[str, int, int]] = []
+
+    def flush() -> None:
+        names = b""
+        heads = b""
+        for name, number, kind in group:
+            heads += struct.pack("<QHBB", number, 12 * len(group) + len(names), kind, 0)
+            names += name.encode()
+        blocks.append((heads + names).ljust(BLOCK, b"\0"))
+
+    for entry in entries:
+        if sum(12 + len(name) for name, _, _ in [*group, entry]) > BLOCK:
+            flush()
+            group = []
+        group.append(entry)
+    flush()
+    return blocks

@@ -1,0 +1,279 @@
+"""Looking into images: initrds, squashfs, EROFS and kernels, and what follows for the registers."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import struct
+import zlib
+from collections.abc import Mapping
+
+import pytest
+
+from podvm_builder.errors import FormatError
+from podvm_builder.formats.compression import Unsupported, decompress, name_of
+from podvm_builder.formats.erofs import Erofs
+from podvm_builder.formats.filetree import Kind, find
+from podvm_builder.formats.initrd import Initrd
+from podvm_builder.formats.readers import BytesReader
+from podvm_builder.formats.squashfs import Squashfs
+from podvm_builder.measure.artifacts import read_boot_artifacts
+from podvm_builder.measure.machine import measure_tpm
+from podvm_builder.measure.userspace import Userspace, has_ima, inspect
+from podvm_builder.model.measurement import Measurement, Status
+from tests.support.disk import ESP, ROOT, build_disk, build_fat
+from tests.support.pe import build_uki
+from tests.support.trees import build_cpio, build_erofs, build_squashfs
+
+LIB = "usr/lib/systemd/system/"
+TSS = {
+    "usr/lib/systemd/systemd-pcrextend": b"x",
+    "usr/lib/x86_64-linux-gnu/libtss2-esys.so.0": b"x",
+    "usr/lib/x86_64-linux-gnu/libtss2-tcti-device.so.0": b"x",
+}
+PHASES_INITRD = {
+    f"{LIB}systemd-pcrphase-initrd.service": b"x",
+    f"{LIB}initrd.target.wants/systemd-pcrphase-initrd.service": "../x",
+}
+PHASES_ROOT: dict[str, bytes | str] = {
+    f"{LIB}{unit}": b"x" for unit in ("systemd-pcrphase-sysinit.service", "systemd-pcrphase.service")
+} | {
+    f"{LIB}sysinit.target.wants/{unit}": "../x"
+    for unit in ("systemd-pcrphase-sysinit.service", "systemd-pcrphase.service")
+}
+MACHINE = {f"{LIB}systemd-pcrmachine.service": b"x"}
+Files = Mapping[str, bytes | str]
+
+
+def _disk(root: bytes, **options: object) -> BytesReader:
+    esp = build_fat({"EFI/BOOT/BOOTX64.EFI": build_uki(**options)}, bits=12, cluster=4)  # type: ignore[arg-type]
+    return BytesReader(build_disk([(ESP, esp), (ROOT, root)]))
+
+
+def _inspect(initrd: Files, root: Files | bytes, **options: object) -> Userspace:
+    data = root if isinstance(root, bytes) else build_squashfs(root)
+    disk = _disk(data, initrd=build_cpio(initrd), **options)
+    artifacts = read_boot_artifacts(disk)
+    return inspect(artifacts.uki, disk, artifacts.gpt)
+
+
+# --- trees
+
+
+FILES: Files = {
+    "etc/one": b"content",
+    "etc/empty": b"",
+    "etc/systemd/system/masked.service": "/dev/null",
+    "usr/lib/" + "n" * 200: b"x" * 5000,
+    **{f"many/{number:04d}": b"" for number in range(700)},
+}
+
+
+@pytest.mark.parametrize("build", [build_squashfs, build_erofs])
+def test_trees_of_file_systems(build: object) -> None:
+    assert callable(build)
+    kind = Squashfs if build is build_squashfs else Erofs
+    tree = kind(BytesReader(build(FILES)))
+    assert {entry.name for entry in tree.list("")} == {"etc", "usr", "many"}
+    assert [entry.name for entry in tree.list("many")] == [f"{number:04d}" for number in range(700)]
+    one, empty = find(tree, "etc/one"), find(tree, "etc/empty")
+    assert one is not None
+    assert empty is not None
+    assert (one.kind, one.size, empty.size) == (Kind.FILE, 7, 0)
+    link = find(tree, "etc/systemd/system/masked.service")
+    assert link is not None
+    assert (link.kind, link.target) == (Kind.LINK, "/dev/null")
+    assert find(tree, "usr/lib/" + "n" * 200) is not None
+    assert find(tree, "usr/absent") is None
+    assert tree.list("etc/one") == ()
+    assert tree.list("absent/deep") == ()
+
+
+def test_an_initrd_of_several_archives() -> None:
+    first, second, third = (build_cpio({name: b"x"}) for name in ("early", "late", "bin/sh"))
+    data = first + bytes(512) + gzip.compress(second, mtime=0) + bytes(3) + lzma.compress(third)
+    tree = Initrd(BytesReader(data))
+    assert {entry.name for entry in tree.list("")} == {"early", "late", "bin"}
+    assert [entry.name for entry in tree.list("/bin/")] == ["sh"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"neither",
+        build_cpio({"a": b"x"})[:150],
+        build_cpio({"a": b"x"})[:60],
+        b"070701" + b"zz" * 60,
+        b"070701" + b"0" * 86 + b"FFFFFFFF" + b"0" * 40,
+        gzip.compress(b"no archive", mtime=0),
+        gzip.compress(build_cpio({"a": b"x"}), mtime=0)[:-9],
+    ],
+)
+def test_damaged_initrds(data: bytes) -> None:
+    with pytest.raises(FormatError) as caught:
+        Initrd(BytesReader(data))
+    assert caught.value.code in ("PVB255", "PVB257")
+
+
+@pytest.mark.parametrize("build", [build_squashfs, build_erofs])
+def test_damaged_file_systems_end_in_an_error(build: object) -> None:
+    """Flip every byte of the structures once: the tree is read, or it is refused, and nothing else happens."""
+    assert callable(build)
+    good: bytes = build({"etc/one": b"x", "etc/link": "/dev/null"})
+    kind, start = (Squashfs, 0) if build is build_squashfs else (Erofs, 1024)
+    for at in range(start, len(good), 3):
+        data = bytearray(good)
+        data[at] ^= 0xFF
+        try:
+            tree = kind(BytesReader(bytes(data)))
+            for path in ("", "etc", "etc/one"):
+                tree.list(path)
+        except (FormatError, Unsupported):
+            pass
+    for size in (0, 64, start + 100):
+        with pytest.raises((FormatError, Unsupported)):
+            kind(BytesReader(good[:size])).list("etc")
+
+
+def test_compressions() -> None:
+    data = bytes(range(256)) * 300
+    streams = {"gzip": gzip.compress(data), "xz": lzma.compress(data), "bzip2": bz2.compress(data)}
+    streams["lzma"] = lzma.compress(data, lzma.FORMAT_ALONE)
+    for name, stream in streams.items():
+        assert name_of(stream) == name
+        assert decompress(name, stream + b"behind", limit=1 << 20) == (data, len(stream))
+        with pytest.raises(FormatError):
+            decompress(name, stream, limit=1000)
+        with pytest.raises(FormatError):
+            decompress(name, stream[: len(stream) // 2], limit=1 << 20)
+    assert decompress("zlib", zlib.compress(data), limit=1 << 20)[0] == data
+    with pytest.raises(Unsupported, match="lz4"):
+        decompress("lz4", b"\x04\x22\x4d\x18", limit=1)
+    with pytest.raises(FormatError):
+        decompress("zstd", b"\x28\xb5\x2f\xfd" + b"\xff" * 40, limit=1 << 20)
+
+
+# --- what follows
+
+
+def test_an_image_without_systemd_units_touches_nothing() -> None:
+    found = _inspect({"init": b"x"}, {"usr/bin/sh": b"x"})
+    assert (found.phases, dict(found.doubts), found.untouched) == ((), {}, {15})
+
+
+def test_phases_of_initrd_and_root() -> None:
+    assert _inspect({**PHASES_INITRD, **TSS}, {**PHASES_ROOT, **TSS}).phases == (
+        "enter-initrd",
+        "leave-initrd",
+        "sysinit",
+        "ready",
+    )
+    assert _inspect({}, {**PHASES_ROOT, **TSS}).phases == ("sysinit", "ready")
+
+
+def test_phase_units_that_may_not_reach_the_tpm() -> None:
+    for root in (PHASES_ROOT, {f"{LIB}systemd-pcrphase.service": b"x", **TSS}):
+        found = _inspect({}, root)
+        assert found.phases is None
+        assert set(found.doubts) == {11}
+
+
+@pytest.mark.parametrize("mask", ["/dev/null", b""])
+def test_masked_units_do_not_run(mask: bytes | str) -> None:
+    masks = {
+        f"etc/systemd/system/{unit}": mask
+        for unit in ("systemd-pcrphase-sysinit.service", "systemd-pcrphase.service", "systemd-pcrmachine.service")
+    }
+    found = _inspect({}, {**PHASES_ROOT, **MACHINE, **TSS, **masks})
+    assert (found.phases, found.untouched) == ((), {15})
+
+
+def test_units_masked_on_the_command_line() -> None:
+    cmdline = b"quiet rd.systemd.mask=systemd-pcrphase-initrd.service systemd.mask=systemd-pcrmachine.service"
+    found = _inspect({**PHASES_INITRD, **TSS}, {**PHASES_ROOT, **MACHINE, **TSS}, cmdline=cmdline)
+    assert (found.phases, found.untouched) == (("sysinit", "ready"), {15})
+    found = _inspect({**PHASES_INITRD, **TSS}, {}, cmdline=b"quiet xsystemd.mask=systemd-pcrphase-initrd.service")
+    assert found.phases == ("enter-initrd", "leave-initrd")
+
+
+@pytest.mark.parametrize("root", [MACHINE, {"etc/crypttab": b"x"}, {f"{LIB}systemd-pcrfs@.service": b"x"}])
+def test_what_extends_pcr_15(root: Files) -> None:
+    assert 15 not in _inspect({}, root).untouched
+    assert 15 not in _inspect(root, {}).untouched
+
+
+def test_separators() -> None:
+    found = _inspect({f"{LIB}systemd-pcrosseparator.service": b"x"}, {})
+    assert set(found.doubts) == {4, 5, 7, 9, 12, 13, 14}
+    assert "os-separator" in found.doubts[12]
+    found = _inspect({}, {f"{LIB}systemd-pcrosseparator.service": b"x", f"{LIB}systemd-pcrnvdone.service": b"x"})
+    assert set(found.doubts) == {9}
+
+
+def test_what_cannot_be_read_leaves_no_value() -> None:
+    found = _inspect({}, b"an ext4 file system" * 400)
+    assert set(found.doubts) == {9, 11}
+    assert "neither squashfs nor EROFS" in found.doubts[11]
+    disk = _disk(build_squashfs({}), initrd=b"no archive")
+    artifacts = read_boot_artifacts(disk)
+    found = inspect(artifacts.uki, disk, artifacts.gpt)
+    assert set(found.doubts) == {4, 5, 7, 9, 11, 12, 13, 14}
+    assert 15 not in found.untouched
+
+
+def test_what_a_build_recorded_stands_in_for_a_root_that_cannot_be_read() -> None:
+    disk = _disk(b"an ext4 file system" * 400)
+    artifacts = read_boot_artifacts(disk)
+    found = inspect(artifacts.uki, disk, artifacts.gpt, recorded=("sysinit",))
+    assert (found.phases, dict(found.doubts)) == (("sysinit",), {})
+
+
+def _kernel(content: bytes, *, version: int = 0x20F) -> bytes:
+    payload = gzip.compress(content, mtime=0)
+    head = bytearray(1024)
+    head[0x1F1] = 1
+    struct.pack_into("<4sH", head, 0x202, b"HdrS", version)
+    struct.pack_into("<II", head, 0x248, 64, len(payload))
+    return bytes(head) + bytes(64) + payload
+
+
+def test_ima_is_seen_in_the_kernel() -> None:
+    assert has_ima(BytesReader(_kernel(b"text boot_aggregate\0 text"))) is True
+    assert has_ima(BytesReader(_kernel(b"text"))) is False
+    for unreadable in (b"", bytes(4096), _kernel(b"x", version=0x207), _kernel(b"x")[:-9], _kernel(b"x")[:1100]):
+        assert has_ima(BytesReader(unreadable)) is None
+
+
+# --- registers
+
+
+def _rows(disk: BytesReader, **options: object) -> dict[int, Measurement]:
+    found = measure_tpm(disk, banks=("sha256",), **options)  # type: ignore[arg-type]
+    return {int(row.register[-2:]): row for row in found.measurements}
+
+
+def test_registers_follow_from_what_the_image_holds() -> None:
+    quiet = _rows(_disk(build_squashfs({})))
+    assert (quiet[15].status, quiet[15].value) == (Status.PREDICTED, bytes(32))
+    busy = _rows(_disk(build_squashfs({**PHASES_ROOT, **TSS, **MACHINE})))
+    assert busy[11].variant["phase"] == "ready"
+    assert busy[11].value != quiet[11].value
+    assert busy[15].status is Status.PER_VM
+    # a newer stub's initrd is looked into instead of being suspected
+    newer = _rows(_disk(build_squashfs({}), stub=b"260"))
+    assert newer[9].status is Status.PREDICTED
+    boot_secret = _rows(_disk(build_squashfs({}), stub=b"262"))
+    assert {pcr for pcr in (4, 5, 7, 9, 11, 12, 13, 14) if boot_secret[pcr].value is None} == {9}
+
+
+def test_given_phases_take_the_place_of_what_cannot_be_read() -> None:
+    disk = _disk(b"an ext4 file system" * 400)
+    assert _rows(disk)[11].status is Status.UNPREDICTABLE
+    assert _rows(disk, phases=("sysinit", "ready"))[11].value is not None
+
+
+def test_a_lone_uki_is_judged_by_its_initrd() -> None:
+    rows = _rows(BytesReader(build_uki(stub=b"260")))
+    assert "systemd-pcrnvdone" in str(rows[9].reason)
+    assert rows[15].status is Status.PER_VM
