@@ -18,7 +18,7 @@ from podvm_builder.formats import erofs, squashfs
 from podvm_builder.formats.compression import Unsupported, decompress, name_of
 from podvm_builder.formats.erofs import Erofs
 from podvm_builder.formats.filetree import FileTree, Kind, find
-from podvm_builder.formats.gpt import Gpt
+from podvm_builder.formats.gpt import ESP, Gpt
 from podvm_builder.formats.initrd import Initrd
 from podvm_builder.formats.readers import window
 from podvm_builder.formats.squashfs import Squashfs
@@ -218,8 +218,11 @@ def _initrd(uki: Uki) -> FileTree | None:
     return None if section is None else Initrd(section)
 
 
-def _root(disk: BinaryReader, gpt: Gpt) -> FileTree:
-    found = [partition for partition in gpt.partitions if partition.type in ROOT_TYPES]
+def _root(disk: BinaryReader, gpt: Gpt) -> FileTree | None:
+    others = [partition for partition in gpt.partitions if partition.type != ESP]
+    if not others:
+        return None  # all there is stands in the initrd
+    found = [partition for partition in others if partition.type in ROOT_TYPES]
     if len(found) != 1:
         raise Unsupported(f"{len(found)} root partitions where one is wanted")
     reader = window(disk, found[0].offset, found[0].size)

@@ -86,7 +86,7 @@ def test_a_damaged_manifest(folder: Path, text: str, capsys: pytest.CaptureFixtu
 def test_file_names_cannot_reach_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from tests.support.disk import ESP, build_disk, build_fat
 
-    files = {"EFI/BOOT/BOOTX64.EFI": build_uki(), "loader/credentials/\x1b[31m.cred": b"x"}
+    files = {"EFI/BOOT/BOOTX64.EFI": build_uki(stub=b"256"), "loader/credentials/\x1b[31m.cred": b"x"}
     disk = tmp_path / "disk.raw"
     disk.write_bytes(build_disk([(ESP, build_fat(files, bits=12, cluster=4))]))
     assert run(["measure", "tpm", "--image", str(disk)]) == 0

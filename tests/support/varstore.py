@@ -5,10 +5,22 @@ from __future__ import annotations
 import struct
 import uuid
 from collections.abc import Sequence
+from typing import NamedTuple
 
 FV_NAME = uuid.UUID("fff12b8d-7696-4c8b-a985-2747075b4f50")
 AUTHENTICATED = uuid.UUID("aaf32c78-947b-439a-a180-2e144ec37792")
-Variable = tuple[uuid.UUID, str, bytes]
+
+
+class Variable(NamedTuple):
+    """One variable; a state other than the usual one is that of a variable in transition, or deleted."""
+
+    vendor: uuid.UUID
+    name: str
+    data: bytes
+    state: int = 0x3F
+
+
+Given = Variable | tuple[uuid.UUID, str, bytes]
 
 
 def variable(vendor: uuid.UUID, name: str, data: bytes, *, state: int = 0x3F) -> bytes:
@@ -18,11 +30,14 @@ def variable(vendor: uuid.UUID, name: str, data: bytes, *, state: int = 0x3F) ->
     return head + vendor.bytes_le + text + data
 
 
-def build_store(variables: Sequence[Variable], *, deleted: Sequence[Variable] = (), size: int = 0x20000) -> bytes:
+def build_store(variables: Sequence[Given], *, deleted: Sequence[Given] = (), size: int = 0x20000) -> bytes:
     """Return a firmware volume of ``size`` bytes with the variables; the deleted ones come first."""
     content = b""
-    for one, state in [*((one, 0x3C) for one in deleted), *((one, 0x3F) for one in variables)]:
-        content += variable(*one, state=state)
+    for vendor, name, data, state in [
+        *(Variable(*one[:3], 0x3C) for one in deleted),
+        *(Variable(*one) for one in variables),
+    ]:
+        content += variable(vendor, name, data, state=state)
         content += b"\xff" * (-len(content) % 4)
     store_size = size // 2
     store = AUTHENTICATED.bytes_le + struct.pack("<IBBHI", store_size, 0x5A, 0xFE, 0, 0) + content

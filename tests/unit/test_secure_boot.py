@@ -135,7 +135,7 @@ def test_the_state_follows_from_the_store(variables: list[Variable], state: str)
         assert caught.value.code == "PVB246"
 
 
-GOOD = build_store([Variable(GLOBAL, "PK", b"x" * 7)])
+GOOD = build_store([Variable(GLOBAL, "PK", b"x" * 7)], size=8192)
 
 
 @pytest.mark.parametrize(

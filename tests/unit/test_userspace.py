@@ -222,6 +222,19 @@ def test_what_cannot_be_read_leaves_no_value() -> None:
     assert 15 not in found.untouched
 
 
+def test_a_disk_without_a_root_has_all_in_its_initrd() -> None:
+    esp = build_fat(
+        {"EFI/BOOT/BOOTX64.EFI": build_uki(initrd=build_cpio({**PHASES_INITRD, **TSS}))}, bits=12, cluster=4
+    )
+    disk = BytesReader(build_disk([(ESP, esp)]))
+    artifacts = read_boot_artifacts(disk)
+    found = inspect(artifacts.uki, disk, artifacts.gpt)
+    assert (found.phases, dict(found.doubts)) == (("enter-initrd", "leave-initrd"), {})
+    two = BytesReader(build_disk([(ESP, esp), (ROOT, bytes(4096)), (ROOT, bytes(4096))]))
+    artifacts = read_boot_artifacts(two)
+    assert "2 root partitions" in inspect(artifacts.uki, two, artifacts.gpt).doubts[11]
+
+
 def test_what_a_build_recorded_stands_in_for_a_root_that_cannot_be_read() -> None:
     disk = _disk(b"an ext4 file system" * 400)
     artifacts = read_boot_artifacts(disk)
