@@ -12,11 +12,13 @@ from podvm_builder.formats.documents import parse_measurements
 from tests.support.firmware import Firmware
 from tests.support.manifests import QEMU, build, evidence, write_folder
 from tests.support.pe import build_uki
+from tests.support.trees import build_squashfs
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_folder(tmp_path, *build("debian-13/snp/libvirt", QEMU, evidence("snp", "snp.launch_digest")))
+    said = evidence("snp", "snp.launch_digest")
+    write_folder(tmp_path, *build("debian-13/snp/libvirt", QEMU, said, root=build_squashfs({"etc/x": b""})))
     (tmp_path / "firmware.fd").write_bytes(Firmware(size=1 << 16, unique_pages=4).build())
     return tmp_path
 

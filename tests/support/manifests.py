@@ -37,11 +37,17 @@ def evidence(kind: str, *by: str, promised: tuple[str, ...] = ()) -> EvidencePla
 
 
 def build(
-    target: str, platform: PlatformPlan, said: EvidencePlan, *, uki: bytes | None = None, phases: tuple[str, ...] = ()
+    target: str,
+    platform: PlatformPlan,
+    said: EvidencePlan,
+    *,
+    uki: bytes | None = None,
+    phases: tuple[str, ...] = (),
+    root: bytes = b"root" * 999,
 ) -> tuple[ImageManifest, bytes, bytes]:
-    """Return a manifest, the raw image and the UKI."""
+    """Return a manifest, the raw image and the UKI; without a file system given, the root cannot be read."""
     kernel = build_uki() if uki is None else uki
-    disk = build_disk([(ESP, build_fat({"EFI/BOOT/BOOTX64.EFI": kernel}, bits=12, cluster=4)), (ROOT, b"root" * 999)])
+    disk = build_disk([(ESP, build_fat({"EFI/BOOT/BOOTX64.EFI": kernel}, bits=12, cluster=4)), (ROOT, root)])
     files = {
         name: FileRecord(size=len(data), sha256=hashlib.sha256(data).hexdigest())
         for name, data in (("image.raw", disk), ("image.efi", kernel))

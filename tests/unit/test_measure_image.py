@@ -21,6 +21,7 @@ from podvm_builder.model.plan import EvidencePlan, PlatformPlan
 from tests.support.firmware import AMDSEV_SECTIONS, Firmware
 from tests.support.manifests import CLOUD, QEMU, build, evidence
 from tests.support.pe import build_uki
+from tests.support.trees import build_squashfs
 
 AMDSEV = Firmware(size=1 << 16, unique_pages=4).build()
 PLAIN = Firmware(size=1 << 16, unique_pages=4, hash_table=None, sev=AMDSEV_SECTIONS[:-1]).build()
@@ -146,3 +147,15 @@ def test_files_of_different_builds_are_refused() -> None:
         measure_image(manifest, image=image, uki=BytesReader(uki + b"x"), firmware={})
     with pytest.raises(InputError, match="does not list it"):
         measure_image(replace(manifest, files={}), image=image, uki=BytesReader(uki), firmware={})
+
+
+def test_the_image_is_looked_into() -> None:
+    said = evidence("snp", "snp.launch_digest")
+    manifest, disk, uki = build("debian-13/snp/libvirt", QEMU, said, root=build_squashfs({"etc/x": b""}))
+    readers = {"image": BytesReader(disk), "uki": BytesReader(uki)}
+    found = measure_image(manifest, firmware={}, **readers)
+    row = next(row for row in found.measurements if row.register == "tpm.pcr15")
+    assert row.value == bytes(20)
+    with pytest.raises(InputError, match="boot phases") as caught:
+        measure_image(replace(manifest, phases=("sysinit",)), firmware={}, **readers)
+    assert caught.value.code == "PVB247"
