@@ -80,11 +80,10 @@ def _structures(table: bytes) -> Iterator[tuple[int, int, int]]:
 def _blank(measured: bytearray, field: int, strings: int, end: int) -> None:
     number = measured[field]
     if number:
-        at = strings
-        for _ in range(number - 1):
-            at = measured.index(0, at) + 1
-        stop = measured.index(0, at) if at < end else at
-        if stop == at or stop >= end:
+        # two zeros end the strings, the first of them the last string
+        texts = bytes(measured[strings : end - 2]).split(b"\0")
+        if number > len(texts) or not texts[number - 1]:
             raise FormatError(f"SMBIOS: a structure without its text {number}", field, code=CODE)
-        measured[at:stop] = b" " * (stop - at)
+        at = strings + sum(len(text) + 1 for text in texts[: number - 1])
+        measured[at : at + len(texts[number - 1])] = b" " * len(texts[number - 1])
     measured[field] = 0
