@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from podvm_builder.catalog.ovmf import Layout
+from podvm_builder.formats.td_hob import memory_map
 from podvm_builder.measure.boot_log import DIRECT
 from podvm_builder.measure.rtmr import ALGORITHM, fold, register_of, runtime_log
 from podvm_builder.measure.tdx_boot import TdxBoot
@@ -59,6 +60,9 @@ def measure_rtmrs(
         if firmware is None:
             rows.append(_unknown(0, no_firmware, _variant(boot, layout)))
             break
+        if machine is not None:
+            # also where nothing else is known of the machine: such a size is an error, not a gap
+            memory_map(firmware.sections, machine.memory)
         row, log = _settings_register(boot, runtime, firmware, (layout, layout_reason), machine)
         rows.append(row)
         if row.origin is not None:
@@ -146,14 +150,14 @@ def _doubts(
     """Yield what RTMR 0 cannot be predicted for, the strongest reason first."""
     if firmware.silent is not None:
         yield Status.UNPREDICTABLE, firmware.silent
-    if 0 in boot.unknown:
-        yield boot.unknown[0]
-    if firmware.store is None:
-        yield Status.NOT_COMPUTED, f"covers the firmware's variables, which cannot be read: {firmware.store_reason}"
     layout, layout_reason = known
     if layout is None:
         yield Status.PLATFORM, layout_reason
         return
+    if 0 in boot.unknown:
+        yield boot.unknown[0]
+    if firmware.store is None:
+        yield Status.NOT_COMPUTED, f"covers the firmware's variables, which cannot be read: {firmware.store_reason}"
     if firmware.has_entries and machine is not None and machine.entries is None:
         yield Status.NOT_COMPUTED, _OWN_ENTRIES
     lacking = unknown_machine(machine, layout, direct=boot.boot == DIRECT)

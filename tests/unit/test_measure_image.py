@@ -7,21 +7,25 @@ from dataclasses import replace
 
 import pytest
 
+from podvm_builder.catalog.ovmf import BUILDS, Build
 from podvm_builder.errors import InputError
 from podvm_builder.formats.documents import measurements_from_json, measurements_to_json
 from podvm_builder.formats.kernel_hashes import KernelHashes
 from podvm_builder.formats.readers import BytesReader
 from podvm_builder.measure.image import measure_image
 from podvm_builder.measure.inputs import Cpu
+from podvm_builder.measure.rtmr import fold as fold_rtmr
 from podvm_builder.measure.snp import launch_digest
 from podvm_builder.measure.tdx import mrtd
 from podvm_builder.model.manifest import ImageManifest
 from podvm_builder.model.measurement import Measurement, MeasurementSet, Status
 from podvm_builder.model.plan import EvidencePlan, PlatformPlan
+from podvm_builder.refvalues.values import reference_values
 from tests.support.firmware import AMDSEV_SECTIONS, Firmware
 from tests.support.manifests import CLOUD, QEMU, build, evidence
 from tests.support.pe import build_uki
 from tests.support.trees import build_squashfs
+from tests.support.varstore import build_store
 
 AMDSEV = Firmware(size=1 << 16, unique_pages=4).build()
 PLAIN = Firmware(size=1 << 16, unique_pages=4, hash_table=None, sev=AMDSEV_SECTIONS[:-1]).build()
@@ -81,12 +85,50 @@ def test_without_usable_firmware_nothing_is_given_out(firmware: bytes | None, re
     assert not found.identifies_image.value
 
 
-def test_tdx_says_which_registers_are_missing() -> None:
-    firmware = Firmware(size=1 << 21, unique_pages=4).build()
-    found = _measure("debian-13/tdx/libvirt", QEMU, evidence("tdx", "tdx.rtmr1", "tdx.rtmr2"), firmware)
+TDX_VARIABLES = build_store([], size=1 << 18)
+TDX_FIRMWARE = TDX_VARIABLES + Firmware(size=1 << 21, unique_pages=4).build()[1 << 18 :]
+TDX_EVIDENCE = evidence("tdx", "tdx.rtmr1", "tdx.rtmr2", promised=("tdx.mrtd", "tdx.rtmr1", "tdx.rtmr2"))
+
+
+def test_tdx_with_firmware_that_is_known_identifies_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Build(version="test", layout="edk2-202411", secure_boot=False, reads_kernel_file=True)
+    monkeypatch.setitem(BUILDS, hashlib.sha256(TDX_FIRMWARE).hexdigest(), known)  # type: ignore[arg-type]
+    found = _measure("debian-13/tdx/libvirt", QEMU, TDX_EVIDENCE, TDX_FIRMWARE)
     (row,) = _of(found, "tdx.mrtd")
-    assert row.value == mrtd(firmware)
+    assert row.value == mrtd(TDX_FIRMWARE)
+    for boot in ("disk", "direct"):
+        for number in (1, 2):
+            (row,) = _of(found, f"tdx.rtmr{number}", boot=boot)
+            assert row.value == fold_rtmr(found.logs[f"tdx-{boot}"], number)
+            assert "image" in {basis.kind for basis in row.basis}
+        (row,) = _of(found, "tdx.rtmr0", boot=boot)
+        assert (row.status, "memory" in str(row.reason)) == (Status.PLATFORM, True)
+    assert len(_of(found, "tdx.rtmr3")) == 1
+    assert found.identifies_image.by == ("tdx.rtmr1", "tdx.rtmr2")
+    # the TPM's log of the same boot holds the same digests
+    digests = {event.digests["sha384"] for event in found.logs["disk"]}
+    assert {event.digests["sha384"] for event in found.logs["tdx-disk"]} <= digests
+    names = {value.name for value in reference_values(found).values}
+    assert names == {"mr_td", "rtmr_1", "rtmr_2"}
+
+
+def test_banks_of_the_tpm_do_not_decide_what_a_trust_domain_measures() -> None:
+    manifest, disk, uki = build("debian-13/tdx/gcp", replace(CLOUD, vmm="gce"), TDX_EVIDENCE)
+    one, all_ = (
+        measure_image(manifest, image=BytesReader(disk), uki=BytesReader(uki), firmware={}, banks=banks)
+        for banks in (("sha256",), ("sha1", "sha256", "sha384"))
+    )
+    assert _of(one, "tdx.rtmr1")[0].value == _of(all_, "tdx.rtmr1")[0].value
+    assert {row.alg for row in one.measurements if row.register.startswith("tpm.")} == {"sha256"}
+    assert all(set(event.digests) == {"sha384"} for event in one.logs["tdx-disk"])
+
+
+@pytest.mark.parametrize(("firmware", "reason"), [(TDX_FIRMWARE, "is not known here"), (None, "not at hand")])
+def test_tdx_says_which_registers_are_missing(firmware: bytes | None, reason: str) -> None:
+    found = _measure("debian-13/tdx/libvirt", QEMU, TDX_EVIDENCE, firmware)
     assert [bool(_of(found, f"tdx.rtmr{number}")) for number in range(4)] == [True] * 4
+    assert reason in str(_of(found, "tdx.rtmr1")[0].reason)
+    assert reason in str(_of(found, "tdx.rtmr0")[0].reason)
     assert not found.identifies_image.value
     assert "tdx.rtmr1" in found.identifies_image.reason
 
@@ -102,10 +144,19 @@ def test_a_cloud_with_a_vtpm() -> None:
     assert set(found.logs) == {"disk"}
 
 
-def test_tdx_of_a_cloud_has_no_values_of_its_firmware() -> None:
-    found = _measure("debian-13/tdx/gcp", replace(CLOUD, vmm="gce"), evidence("tdx", "tdx.rtmr1", "tdx.rtmr2"))
+def test_tdx_on_google_is_identified_by_what_the_image_decides() -> None:
+    found = _measure("debian-13/tdx/gcp", replace(CLOUD, vmm="gce"), TDX_EVIDENCE)
     assert _of(found, "tdx.mrtd")[0].status is Status.PLATFORM
-    assert len([row for row in found.measurements if row.register.startswith("tdx.rtmr")]) == 4
+    assert _of(found, "tdx.rtmr0")[0].status is Status.PLATFORM
+    assert found.identifies_image.by == ("tdx.rtmr1", "tdx.rtmr2")
+    assert _of(found, "tdx.rtmr1")[0].variant["layout"] == "edk2-202411"
+
+
+@pytest.mark.parametrize(("vmm", "said"), [("hyperv", "paravisor"), ("gce", "grows")])
+def test_tdx_of_a_cloud_that_promises_no_such_register(vmm: str, said: str) -> None:
+    found = _measure("debian-13/tdx/azure", replace(CLOUD, vmm=vmm), evidence("az-tdx-vtpm", *TPM))
+    (row,) = _of(found, "tdx.rtmr1")
+    assert (row.status, said in str(row.reason)) == (Status.PLATFORM, True)
 
 
 def test_without_a_tee_the_tpm_alone() -> None:
