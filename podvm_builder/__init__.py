@@ -17,6 +17,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from podvm_builder.errors import Finding, FormatError, InputError, PodvmError
+    from podvm_builder.formats.efi_siglist import Signature, parse_signature_lists
+    from podvm_builder.formats.eventlog import EventLog, parse_event_log
+    from podvm_builder.formats.eventlog import check as check_event_log
+    from podvm_builder.formats.eventlog import replay as replay_event_log
     from podvm_builder.formats.id_block import (
         IdAuth,
         IdBlock,
@@ -27,10 +31,19 @@ if TYPE_CHECKING:
     )
     from podvm_builder.formats.id_block import key_digest as id_key_digest
     from podvm_builder.formats.kernel_hashes import KernelHashes, hash_cmdline
+    from podvm_builder.formats.pe import authenticode
+    from podvm_builder.formats.qcow2 import Qcow2Reader
+    from podvm_builder.formats.readers import BytesReader
+    from podvm_builder.formats.varstore import VariableStore, parse_variable_store
+    from podvm_builder.measure.artifacts import BootArtifacts, read_boot_artifacts
+    from podvm_builder.measure.diff import diff_measurements
+    from podvm_builder.measure.explain import explain as explain_register
     from podvm_builder.measure.id_block import read_private_key as read_id_private_key
     from podvm_builder.measure.id_block import sign_id_block, verify_id_block
     from podvm_builder.measure.igvm import igvm_launch_digest, measure_igvm
     from podvm_builder.measure.inputs import Cpu
+    from podvm_builder.measure.machine import measure_tpm
+    from podvm_builder.measure.secure_boot import Keys as SecureBootKeys
     from podvm_builder.measure.sev import sev_es_launch_digest, sev_launch_digest
     from podvm_builder.measure.snp import launch_digest as snp_launch_digest
     from podvm_builder.measure.snp import launch_digests as snp_launch_digests
@@ -38,15 +51,23 @@ if TYPE_CHECKING:
     from podvm_builder.measure.snp_launch import firmware_digest as snp_firmware_seed
     from podvm_builder.measure.svsm import place_svsm
     from podvm_builder.measure.tdx import mrtd as tdx_mrtd
+    from podvm_builder.measure.tpm import TpmBoot, TpmPrediction, predict_tpm
+    from podvm_builder.measure.userspace import Userspace
+    from podvm_builder.measure.userspace import inspect as inspect_userspace
     from podvm_builder.measure.vmm import VMMS, Vmm, find_vmm
-    from podvm_builder.model.measurement import Measurement, Status
+    from podvm_builder.model.event import Event
+    from podvm_builder.model.measurement import Measurement, MeasurementSet, Status
     from podvm_builder.model.region import Region
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "VMMS": "measure.vmm",
+    "BootArtifacts": "measure.artifacts",
+    "BytesReader": "formats.readers",
     "Cpu": "measure.inputs",
+    "Event": "model.event",
+    "EventLog": "formats.eventlog",
     "Finding": "errors",
     "FormatError": "errors",
     "IdAuth": "formats.id_block",
@@ -54,22 +75,42 @@ _PUBLIC = {
     "InputError": "errors",
     "KernelHashes": "formats.kernel_hashes",
     "Measurement": "model.measurement",
+    "MeasurementSet": "model.measurement",
     "PodvmError": "errors",
+    "Qcow2Reader": "formats.qcow2",
     "Region": "model.region",
+    "SecureBootKeys": "measure.secure_boot:Keys",
+    "Signature": "formats.efi_siglist",
     "SnpLaunch": "measure.snp_launch",
     "Status": "model.measurement",
+    "TpmBoot": "measure.tpm",
+    "TpmPrediction": "measure.tpm",
+    "Userspace": "measure.userspace",
+    "VariableStore": "formats.varstore",
     "Vmm": "measure.vmm",
+    "authenticode": "formats.pe",
+    "check_event_log": "formats.eventlog:check",
     "decode_id_auth": "formats.id_block",
     "decode_id_block": "formats.id_block",
+    "diff_measurements": "measure.diff",
     "encode_id_auth": "formats.id_block",
     "encode_id_block": "formats.id_block",
+    "explain_register": "measure.explain:explain",
     "find_vmm": "measure.vmm",
     "hash_cmdline": "formats.kernel_hashes",
     "id_key_digest": "formats.id_block:key_digest",
     "igvm_launch_digest": "measure.igvm",
+    "inspect_userspace": "measure.userspace:inspect",
     "measure_igvm": "measure.igvm",
+    "measure_tpm": "measure.machine",
+    "parse_event_log": "formats.eventlog",
+    "parse_signature_lists": "formats.efi_siglist",
+    "parse_variable_store": "formats.varstore",
     "place_svsm": "measure.svsm",
+    "predict_tpm": "measure.tpm",
+    "read_boot_artifacts": "measure.artifacts",
     "read_id_private_key": "measure.id_block:read_private_key",
+    "replay_event_log": "formats.eventlog:replay",
     "sev_es_launch_digest": "measure.sev",
     "sev_launch_digest": "measure.sev",
     "sign_id_block": "measure.id_block",
@@ -83,7 +124,11 @@ _PUBLIC = {
 
 __all__ = [
     "VMMS",
+    "BootArtifacts",
+    "BytesReader",
     "Cpu",
+    "Event",
+    "EventLog",
     "Finding",
     "FormatError",
     "IdAuth",
@@ -91,23 +136,43 @@ __all__ = [
     "InputError",
     "KernelHashes",
     "Measurement",
+    "MeasurementSet",
     "PodvmError",
+    "Qcow2Reader",
     "Region",
+    "SecureBootKeys",
+    "Signature",
     "SnpLaunch",
     "Status",
+    "TpmBoot",
+    "TpmPrediction",
+    "Userspace",
+    "VariableStore",
     "Vmm",
     "__version__",
+    "authenticode",
+    "check_event_log",
     "decode_id_auth",
     "decode_id_block",
+    "diff_measurements",
     "encode_id_auth",
     "encode_id_block",
+    "explain_register",
     "find_vmm",
     "hash_cmdline",
     "id_key_digest",
     "igvm_launch_digest",
+    "inspect_userspace",
     "measure_igvm",
+    "measure_tpm",
+    "parse_event_log",
+    "parse_signature_lists",
+    "parse_variable_store",
     "place_svsm",
+    "predict_tpm",
+    "read_boot_artifacts",
     "read_id_private_key",
+    "replay_event_log",
     "sev_es_launch_digest",
     "sev_launch_digest",
     "sign_id_block",

@@ -10,7 +10,7 @@ import bz2
 import importlib
 import lzma
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from podvm_builder.errors import FormatError
@@ -56,9 +56,26 @@ def decompress(name: str, data: bytes, *, limit: int, cut: bool = False) -> tupl
         FormatError: the stream is damaged, ends too early, or holds more than ``limit``.
         Unsupported: it cannot be read here.
     """
-    decoder = _decoder(name)
     out: list[bytes] = []
-    total = 0
+    total = used = 0
+    for piece, used in pieces(name, data):
+        total += len(piece)
+        if total > limit:
+            raise FormatError(f"{name} stream: more than {limit} bytes come out", used, code=CODE)
+        out.append(piece)
+        if cut and total == limit:
+            break
+    return b"".join(out), used
+
+
+def pieces(name: str, data: bytes) -> Iterator[tuple[bytes, int]]:
+    """Yield what comes out of a stream piece by piece, each with the number of bytes of ``data`` read so far.
+
+    Raises:
+        FormatError: the stream is damaged or ends too early.
+        Unsupported: it cannot be read here.
+    """
+    decoder = _decoder(name)
     for at in range(0, len(data), _PIECE):
         try:
             piece = decoder.decompress(data[at : at + _PIECE])
@@ -68,14 +85,11 @@ def decompress(name: str, data: bytes, *, limit: int, cut: bool = False) -> tupl
             if type(error).__name__ != "ZstdError":
                 raise
             raise FormatError(f"{name} stream: {error}", at, code=CODE) from error
-        total += len(piece)
-        if total > limit:
-            raise FormatError(f"{name} stream: more than {limit} bytes come out", at, code=CODE)
-        out.append(piece)
-        if cut and total == limit:
-            return b"".join(out), min(at + _PIECE, len(data))
+        end = min(at + _PIECE, len(data))
         if decoder.eof:
-            return b"".join(out), min(at + _PIECE, len(data)) - len(decoder.unused_data)
+            yield piece, end - len(decoder.unused_data)
+            return
+        yield piece, end
     raise FormatError(f"{name} stream: it ends too early", len(data), code=CODE)
 
 

@@ -8,6 +8,8 @@ recursion and with bounds, so that loops end in an error.
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +20,8 @@ from podvm_builder.model.reader import BinaryReader
 CODE = "PVB243"
 _MAX_FOLDER = 8 << 20
 """Bytes of one folder; the specification's own limit is 2 MiB."""
+_BLOCK = 1024
+"""Links of a chain that are compared at a time."""
 _LONG_NAME = 0x0F
 _FOLDER = 0x10
 _VOLUME = 0x08
@@ -71,6 +75,7 @@ class FatFilesystem:
         if needed > fat_sectors * sector:
             raise _error("the allocation table is too short for the clusters", 22)
         self._fat = reader.read_at(reserved * sector, needed)
+        self._successors = b""
 
     @property
     def bits(self) -> int:
@@ -108,16 +113,11 @@ class FatFilesystem:
         """
         extents: list[Extent] = []
         left = entry.size
-        for cluster in self._chain(entry.cluster):
+        for first, count in self._runs(entry.cluster):
             if not left:
                 break
-            length = min(left, self._cluster_size)
-            offset = self._data + (cluster - 2) * self._cluster_size
-            last = extents[-1] if extents else None
-            if last is not None and last.offset is not None and last.offset + last.length == offset:
-                extents[-1] = Extent(last.offset, last.length + length)
-            else:
-                extents.append(Extent(offset, length))
+            length = min(left, count * self._cluster_size)
+            extents.append(Extent(self._data + (first - 2) * self._cluster_size, length))
             left -= length
         if left:
             raise _error(f"`{entry.name}` has {left} bytes more than clusters", None)
@@ -126,7 +126,7 @@ class FatFilesystem:
     def _folder(self, folder: FatEntry | None) -> Iterator[FatEntry]:
         if folder is not None or self._bits == 32:
             first = self._root_cluster if folder is None else folder.cluster
-            count = sum(1 for _ in self._chain(first))
+            count = sum(length for _, length in self._runs(first))
             size = count * self._cluster_size
             if size > _MAX_FOLDER:
                 raise _error(f"a folder of {size} bytes", None)
@@ -134,19 +134,44 @@ class FatFilesystem:
             return _entries(read_all(self.open(whole)), self._bits)
         return _entries(self._reader.read_at(*self._root_region), self._bits)
 
-    def _chain(self, cluster: int) -> Iterator[int]:
+    def _runs(self, cluster: int) -> Iterator[tuple[int, int]]:
+        """Yield the chain that begins at a cluster as runs of neighbours: first cluster and number."""
         end = {12: 0xFF8, 16: 0xFFF8, 32: 0x0FFFFFF8}[self._bits]
         if cluster == 0:  # an empty file has no cluster
             return
-        steps = 0
+        total = 0
         while cluster < end:
             if not 2 <= cluster < self._clusters + 2:
                 raise _error(f"cluster {cluster} does not exist", None)
-            if steps >= self._clusters:
+            length = self._neighbours(cluster)
+            last = cluster + length
+            following = self._next(last)
+            while following == last + 1 and following < self._clusters + 2:
+                last = following
+                following = self._next(last)
+            total += last - cluster + 1
+            if total > self._clusters:
                 raise _error("a chain of clusters has a loop", None)
-            yield cluster
-            steps += 1
-            cluster = self._next(cluster)
+            yield cluster, last - cluster + 1
+            cluster = following
+
+    def _neighbours(self, cluster: int) -> int:
+        """Return how many links from a cluster on lead to the next one, counted in blocks that are compared whole."""
+        if self._bits == 12:
+            return 0
+        width = self._bits // 8
+        if not self._successors:
+            numbers = array("H" if width == 2 else "I", range(1, self._clusters + 2))
+            if sys.byteorder == "big":
+                numbers.byteswap()
+            self._successors = numbers.tobytes()
+        start = at = cluster * width
+        step = _BLOCK * width
+        # never as far as the last cluster, which has no next one
+        end = len(self._successors)
+        while at + step <= end and self._fat[at : at + step] == self._successors[at : at + step]:
+            at += step
+        return (at - start) // width
 
     def _next(self, cluster: int) -> int:
         if self._bits == 12:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from podvm_builder.errors import FormatError
 from podvm_builder.formats import erofs, squashfs
-from podvm_builder.formats.compression import Unsupported, decompress, name_of
+from podvm_builder.formats.compression import Unsupported, name_of, pieces
 from podvm_builder.formats.erofs import Erofs
 from podvm_builder.formats.filetree import FileTree, Kind, find
 from podvm_builder.formats.gpt import ESP, Gpt
@@ -135,10 +135,19 @@ def has_ima(kernel: BinaryReader) -> bool | None:
     name = name_of(payload)
     if name is None:
         return None
+    seen, total = b"", 0
     try:
-        return _AGGREGATE in decompress(name, payload, limit=_MAX_KERNEL)[0]
+        for piece, _ in pieces(name, payload):
+            # the end of the piece before, as the text may lie across
+            if _AGGREGATE in seen + piece:
+                return True
+            seen = piece[-len(_AGGREGATE) :]
+            total += len(piece)
+            if total > _MAX_KERNEL:
+                return None
     except (FormatError, Unsupported):
         return None
+    return False
 
 
 class _Place:

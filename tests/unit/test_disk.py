@@ -46,6 +46,16 @@ def test_fat_with_a_folder_of_many_clusters() -> None:
     assert read_all(filesystem.open(entry)) == b"99"
 
 
+@pytest.mark.parametrize("bits", [12, 16, 32])
+def test_fat_runs_longer_than_what_is_compared_at_a_time(bits: int) -> None:
+    files = {"a": bytes(range(251)) * 6500, "b": b"x" * 700, "c": bytes(range(249)) * 100}
+    filesystem = FatFilesystem(BytesReader(build_fat(files, bits=bits, cluster=1 if bits != 12 else 2)))
+    for name, content in files.items():
+        entry = filesystem.find(name)
+        assert entry is not None
+        assert read_all(filesystem.open(entry)) == content
+
+
 def test_fat_loop_is_refused() -> None:
     data = bytearray(build_fat({"a": b"x" * 2000}, bits=16))
     filesystem = FatFilesystem(BytesReader(bytes(data)))
@@ -54,7 +64,7 @@ def test_fat_loop_is_refused() -> None:
     struct.pack_into("<H", data, reserved * 512 + 2 * (entry.cluster + 1), entry.cluster)
     with pytest.raises(FormatError, match="loop") as caught:
         broken = FatFilesystem(BytesReader(bytes(data)))
-        list(broken._chain(entry.cluster))
+        list(broken._runs(entry.cluster))
     assert caught.value.code == "PVB243"
 
 
