@@ -23,6 +23,9 @@ CODE = "PVB240"
 EFI_APPLICATION = 10
 MACHINES = {0x8664: "x86_64", 0xAA64: "aarch64"}
 
+MAX_SIZE = (1 << 32) - 1
+"""Bytes of a file: its sizes and offsets have 32 bits."""
+
 _MAX_SECTIONS = 96
 """The Windows loader's limit; edk2 has none of its own, and a UKI has about 15."""
 _SECURITY_DIRECTORY = 4
@@ -68,6 +71,8 @@ def parse_pe(reader: BinaryReader) -> PeImage:
     Raises:
         FormatError: not a PE image; a header or section outside the file; sections that overlap in the file.
     """
+    if reader.size > MAX_SIZE:
+        raise _error(f"{reader.size} bytes; firmware loads files below 4 GiB alone", MAX_SIZE)
     dos = _read(reader, 0, 64, "DOS header")
     if dos[:2] != b"MZ":
         raise _error("no `MZ` at the start: not a PE image", 0)

@@ -9,7 +9,7 @@ import pytest
 
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.pe import authenticode, authenticode_ranges, parse_pe
-from podvm_builder.formats.readers import BytesReader
+from podvm_builder.formats.readers import BytesReader, Extent, ExtentReader
 from podvm_builder.formats.uki import kernel_version, parse_uki
 from tests.support.pe import Section, build_kernel, build_pe, build_uki
 
@@ -146,3 +146,10 @@ def test_an_unusable_uki_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(FormatError, match=message) as caught:
         parse_uki(BytesReader(data))
     assert caught.value.code == "PVB241"
+
+
+def test_a_file_of_4_gib_or_more_is_refused() -> None:
+    reader = ExtentReader(BytesReader(build_kernel()), [Extent(0, 4096), Extent(None, (1 << 32) - 4096)])
+    with pytest.raises(FormatError, match="below 4 GiB") as caught:
+        parse_pe(reader)
+    assert caught.value.code == "PVB240"
