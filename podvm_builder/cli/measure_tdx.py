@@ -12,12 +12,11 @@ from podvm_builder.cli.input_files import named, read_file
 from podvm_builder.cli.measure_output import print_set
 from podvm_builder.formats.ovmf import MAX_IMAGE
 from podvm_builder.measure.boot_log import BOOT_PATHS, SECURE_BOOT
-from podvm_builder.measure.tdx import ORDERS, SINGLE_PASS, measure_mrtd
+from podvm_builder.measure.tdx import ORDERS, SINGLE_PASS
 from podvm_builder.measure.tdx_boot import KERNEL_HEADERS
 from podvm_builder.measure.tdx_firmware import read_firmware
 from podvm_builder.measure.tdx_machine import parse_memory
-from podvm_builder.measure.tdx_registers import identify_by_rtmrs, measure_rtmrs, run_time_register
-from podvm_builder.model.measurement import MeasurementSet
+from podvm_builder.measure.tdx_measure import measure_tdx
 
 _PATH = click.Path(path_type=Path)
 _MAX_VCPUS = 4096
@@ -148,24 +147,5 @@ def command(
     store = None if variables is None else read_file(variables, limit=MAX_IMAGE)
     with named(firmware):
         known = read_firmware(data, layout=ovmf_layout, variables=store)
-        launch, regions = measure_mrtd(known.image, orders=orders)
     found = read_boot(booted, known, asked=secure_boot, memory=machines.memory)
-    rows, logs = measure_rtmrs(
-        found,
-        firmware=known,
-        layout=known.layout,
-        layout_reason=known.layout_reason,
-        machines=read_machines(machines, known),
-    )
-    print_set(
-        MeasurementSet(
-            target="",
-            ids={},
-            identifies_image=identify_by_rtmrs(rows),
-            logs=logs,
-            regions=regions,
-            measurements=(*launch, *rows, run_time_register()),
-            evidence="tdx",
-        ),
-        output_format,
-    )
+    print_set(measure_tdx(known, found, machines=read_machines(machines, known), orders=orders), output_format)

@@ -26,26 +26,19 @@ from podvm_builder.formats.acpi import (
 from podvm_builder.formats.bzimage import is_linux
 from podvm_builder.formats.td_hob import q35_memory
 from podvm_builder.formats.uki import parse_uki
-from podvm_builder.measure.artifacts import BootArtifacts, ForeignBoot, find_boot
 from podvm_builder.measure.boot_log import DIRECT, DISK
-from podvm_builder.measure.foreign import predict_foreign
-from podvm_builder.measure.rtmr import ALGORITHM
 from podvm_builder.measure.tdx_boot import (
     CODE,
     FILE,
     FILLED,
     NO_HEADER,
-    NO_STATE,
     TdxBoot,
     firmware_boot,
-    foreign_boot,
     kernel_boot,
-    tdx_boots,
-    uki_boot,
 )
 from podvm_builder.measure.tdx_firmware import TdxFirmware, secure_boot_state
 from podvm_builder.measure.tdx_machine import TdxMachine
-from podvm_builder.measure.tpm import TpmBoot, hash_boot, predict_boot
+from podvm_builder.measure.tdx_measure import image_boot, without_state
 from podvm_builder.model.measurement import Status
 from podvm_builder.model.reader import BinaryReader
 from podvm_builder.tools.disks import open_disk
@@ -151,50 +144,40 @@ def read_boot(booted: Booted, firmware: TdxFirmware, *, asked: str | None, memor
     # what is booted measures alike with secure boot absent and off
     state = known or "off"
     found = _read_boot(booted, firmware, state, memory)
-    if known is not None:
-        return found
-    return replace(found, secure_boot="absent or off", unknown={**found.unknown, 0: (Status.NOT_COMPUTED, NO_STATE)})
+    return found if known is not None else without_state(found)
 
 
 def _read_boot(booted: Booted, firmware: TdxFirmware, state: str, memory: Sequence[int]) -> TdxBoot:
     keys = firmware.keys
     if booted.kernel is not None:
-        return _kernel(booted, firmware, state, memory)
+        return _kernel(booted, booted.kernel, firmware, state, memory)
     path = booted.image or booted.uki
     if path is None:
         return firmware_boot(booted.path, secure_boot=state, keys=keys)
     with named(path), open_disk(path) as reader:
-        found = find_boot(reader)
-        if isinstance(found, ForeignBoot):
-            _check_disk(booted)
-            rows = predict_foreign(found, secure_boot=state, banks=(ALGORITHM,))
-            return foreign_boot(rows, secure_boot=state)
-        if found.gpt is not None:
-            _check_disk(booted)
-        return _uki(found, TpmBoot(boot=booted.path, secure_boot=state, keys=keys))
+        return image_boot(
+            reader,
+            boot=booted.path,
+            secure_boot=state,
+            keys=keys,
+            lone_uki=booted.uki is not None,
+            workers=_workers(),
+        )
 
 
-def _check_disk(booted: Booted) -> None:
-    if booted.uki is not None:
-        raise InputError(f"`{booted.uki}` is a disk image: give it with `--image`", code=CODE)
+def _workers() -> int:
+    return min(4, os.cpu_count() or 1)
 
 
-def _uki(artifacts: BootArtifacts, boot: TpmBoot) -> TdxBoot:
-    hashed = hash_boot(artifacts, (ALGORITHM,), boots=(boot.boot,), workers=min(4, os.cpu_count() or 1))
-    (runtime,) = tdx_boots([boot])
-    return uki_boot(artifacts.uki, runtime, predict_boot(hashed, runtime))
-
-
-def _kernel(booted: Booted, firmware: TdxFirmware, state: str, memory: Sequence[int]) -> TdxBoot:
-    path = booted.kernel
-    assert path is not None  # noqa: S101 - the caller has looked
+def _kernel(booted: Booted, path: Path, firmware: TdxFirmware, state: str, memory: Sequence[int]) -> TdxBoot:
     with named(path), FileReader(path) as reader:
         if not is_linux(reader) and _is_uki(reader):
             for name in ("initrd", "append", "kernel_header"):
                 if getattr(booted, name) is not None:
                     raise InputError(f"`--{name.replace('_', '-')}` with a UKI, which brings its own", code=CODE)
-            artifacts = BootArtifacts(uki=parse_uki(reader), gpt=None)
-            return _uki(artifacts, TpmBoot(boot=DIRECT, secure_boot=state, keys=firmware.keys))
+            return image_boot(
+                reader, boot=DIRECT, secure_boot=state, keys=firmware.keys, lone_uki=True, workers=_workers()
+            )
         header = booted.kernel_header or _header(firmware)
         size = _one_size(memory) if header == FILLED and booted.initrd is not None else None
 
