@@ -16,7 +16,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from podvm_builder.catalog.ovmf import LAYOUTS as OVMF_LAYOUTS
     from podvm_builder.errors import Finding, FormatError, InputError, PodvmError
+    from podvm_builder.formats.acpi import AcpiFiles
+    from podvm_builder.formats.acpi import derive_files as derive_acpi_files
     from podvm_builder.formats.efi_siglist import Signature, parse_signature_lists
     from podvm_builder.formats.eventlog import EventLog, parse_event_log
     from podvm_builder.formats.eventlog import check as check_event_log
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from podvm_builder.formats.pe import authenticode
     from podvm_builder.formats.qcow2 import Qcow2Reader
     from podvm_builder.formats.readers import BytesReader
+    from podvm_builder.formats.td_hob import td_hob
     from podvm_builder.formats.varstore import VariableStore, parse_variable_store
     from podvm_builder.measure.artifacts import BootArtifacts, read_boot_artifacts
     from podvm_builder.measure.diff import diff_measurements
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     from podvm_builder.measure.igvm import igvm_launch_digest, measure_igvm
     from podvm_builder.measure.inputs import Cpu
     from podvm_builder.measure.machine import measure_tpm
+    from podvm_builder.measure.rtmr import fold as rtmr_fold
     from podvm_builder.measure.secure_boot import Keys as SecureBootKeys
     from podvm_builder.measure.sev import sev_es_launch_digest, sev_launch_digest
     from podvm_builder.measure.snp import launch_digest as snp_launch_digest
@@ -51,6 +56,14 @@ if TYPE_CHECKING:
     from podvm_builder.measure.snp_launch import firmware_digest as snp_firmware_seed
     from podvm_builder.measure.svsm import place_svsm
     from podvm_builder.measure.tdx import mrtd as tdx_mrtd
+    from podvm_builder.measure.tdx_boot import TdxBoot
+    from podvm_builder.measure.tdx_boot import firmware_boot as tdx_firmware_boot
+    from podvm_builder.measure.tdx_boot import kernel_boot as tdx_kernel_boot
+    from podvm_builder.measure.tdx_firmware import TdxFirmware
+    from podvm_builder.measure.tdx_firmware import read_firmware as read_tdx_firmware
+    from podvm_builder.measure.tdx_machine import TdxMachine
+    from podvm_builder.measure.tdx_measure import image_boot as tdx_image_boot
+    from podvm_builder.measure.tdx_measure import measure_tdx
     from podvm_builder.measure.tpm import TpmBoot, TpmPrediction, predict_tpm
     from podvm_builder.measure.userspace import Userspace
     from podvm_builder.measure.userspace import inspect as inspect_userspace
@@ -62,7 +75,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "OVMF_LAYOUTS": "catalog.ovmf:LAYOUTS",
     "VMMS": "measure.vmm",
+    "AcpiFiles": "formats.acpi",
     "BootArtifacts": "measure.artifacts",
     "BytesReader": "formats.readers",
     "Cpu": "measure.inputs",
@@ -83,6 +98,9 @@ _PUBLIC = {
     "Signature": "formats.efi_siglist",
     "SnpLaunch": "measure.snp_launch",
     "Status": "model.measurement",
+    "TdxBoot": "measure.tdx_boot",
+    "TdxFirmware": "measure.tdx_firmware",
+    "TdxMachine": "measure.tdx_machine",
     "TpmBoot": "measure.tpm",
     "TpmPrediction": "measure.tpm",
     "Userspace": "measure.userspace",
@@ -92,6 +110,7 @@ _PUBLIC = {
     "check_event_log": "formats.eventlog:check",
     "decode_id_auth": "formats.id_block",
     "decode_id_block": "formats.id_block",
+    "derive_acpi_files": "formats.acpi:derive_files",
     "diff_measurements": "measure.diff",
     "encode_id_auth": "formats.id_block",
     "encode_id_block": "formats.id_block",
@@ -102,6 +121,7 @@ _PUBLIC = {
     "igvm_launch_digest": "measure.igvm",
     "inspect_userspace": "measure.userspace:inspect",
     "measure_igvm": "measure.igvm",
+    "measure_tdx": "measure.tdx_measure",
     "measure_tpm": "measure.machine",
     "parse_event_log": "formats.eventlog",
     "parse_signature_lists": "formats.efi_siglist",
@@ -110,20 +130,28 @@ _PUBLIC = {
     "predict_tpm": "measure.tpm",
     "read_boot_artifacts": "measure.artifacts",
     "read_id_private_key": "measure.id_block:read_private_key",
+    "read_tdx_firmware": "measure.tdx_firmware:read_firmware",
     "replay_event_log": "formats.eventlog:replay",
+    "rtmr_fold": "measure.rtmr:fold",
     "sev_es_launch_digest": "measure.sev",
     "sev_launch_digest": "measure.sev",
     "sign_id_block": "measure.id_block",
     "snp_firmware_seed": "measure.snp_launch:firmware_digest",
     "snp_launch_digest": "measure.snp:launch_digest",
     "snp_launch_digests": "measure.snp:launch_digests",
+    "td_hob": "formats.td_hob",
+    "tdx_firmware_boot": "measure.tdx_boot:firmware_boot",
+    "tdx_image_boot": "measure.tdx_measure:image_boot",
+    "tdx_kernel_boot": "measure.tdx_boot:kernel_boot",
     "tdx_mrtd": "measure.tdx:mrtd",
     "verify_id_block": "measure.id_block",
 }
 """Module of each public name, and its name there if it is another; the imports above say the same to type checkers."""
 
 __all__ = [
+    "OVMF_LAYOUTS",
     "VMMS",
+    "AcpiFiles",
     "BootArtifacts",
     "BytesReader",
     "Cpu",
@@ -144,6 +172,9 @@ __all__ = [
     "Signature",
     "SnpLaunch",
     "Status",
+    "TdxBoot",
+    "TdxFirmware",
+    "TdxMachine",
     "TpmBoot",
     "TpmPrediction",
     "Userspace",
@@ -154,6 +185,7 @@ __all__ = [
     "check_event_log",
     "decode_id_auth",
     "decode_id_block",
+    "derive_acpi_files",
     "diff_measurements",
     "encode_id_auth",
     "encode_id_block",
@@ -164,6 +196,7 @@ __all__ = [
     "igvm_launch_digest",
     "inspect_userspace",
     "measure_igvm",
+    "measure_tdx",
     "measure_tpm",
     "parse_event_log",
     "parse_signature_lists",
@@ -172,13 +205,19 @@ __all__ = [
     "predict_tpm",
     "read_boot_artifacts",
     "read_id_private_key",
+    "read_tdx_firmware",
     "replay_event_log",
+    "rtmr_fold",
     "sev_es_launch_digest",
     "sev_launch_digest",
     "sign_id_block",
     "snp_firmware_seed",
     "snp_launch_digest",
     "snp_launch_digests",
+    "td_hob",
+    "tdx_firmware_boot",
+    "tdx_image_boot",
+    "tdx_kernel_boot",
     "tdx_mrtd",
     "verify_id_block",
 ]
