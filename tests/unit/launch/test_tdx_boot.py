@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import uuid
 from dataclasses import replace
 
 import pytest
 
 from podvm_builder.catalog.ovmf import BUILDS, LAYOUTS
 from podvm_builder.errors import FormatError, InputError
+from podvm_builder.formats.acpi import AcpiFiles
 from podvm_builder.formats.bzimage import check_loadable, patched_kernel
+from podvm_builder.formats.efi_siglist import X509, encode_signature_list
 from podvm_builder.formats.pe import authenticode
 from podvm_builder.formats.readers import BytesReader, read_all
 from podvm_builder.formats.tdvf import TdxType
@@ -18,21 +21,24 @@ from podvm_builder.formats.varstore import GLOBAL, SECURITY
 from podvm_builder.measure.artifacts import BootArtifacts, read_boot_artifacts
 from podvm_builder.measure.boot_log import DIRECT, DISK
 from podvm_builder.measure.rtmr import fold, runtime_log
+from podvm_builder.measure.secure_boot import Keys
 from podvm_builder.measure.tdx import read_sections
 from podvm_builder.measure.tdx_boot import FILE, FILLED, TdxBoot, firmware_boot, kernel_boot, tdx_boots, uki_boot
 from podvm_builder.measure.tdx_firmware import TdxFirmware, read_firmware, secure_boot_state
-from podvm_builder.measure.tdx_machine import TdxMachine
+from podvm_builder.measure.tdx_machine import TdxMachine, machine_log
 from podvm_builder.measure.tdx_registers import identify_by_rtmrs, measure_rtmrs
 from podvm_builder.measure.tpm import TpmBoot, predict_tpm
 from podvm_builder.model.measurement import Measurement, Status
 from tests.support import firmware as fw
 from tests.support.disk import ESP, build_disk, build_fat
 from tests.support.pe import Section, build_kernel, build_pe, build_uki
+from tests.support.signing import sign, signer
 from tests.support.varstore import build_store
 
 LAYOUT = LAYOUTS["edk2-202411"]
 SIZE = 1 << 20
 MIB = 1 << 20
+OWNER = uuid.UUID(int=7)
 
 
 def _sha384(data: bytes) -> bytes:
@@ -342,3 +348,33 @@ def test_neither_phases_nor_separators_nor_dbr_reach_a_trust_domain() -> None:
     (boot,) = tdx_boots([TpmBoot(phases=("sysinit", "ready"), separators=True, platform={4: "habit"})])
     assert (boot.phases, boot.separators, boot.platform, boot.userspace) == ((), False, {}, None)
     assert replace(boot, phases=()) == boot
+
+
+KEY = signer("db key")
+SIGNED = sign(KERNEL, KEY)
+KEYS = Keys(pk=encode_signature_list(X509, OWNER, KEY.der), db=encode_signature_list(X509, OWNER, KEY.der), dbr=b"")
+
+
+def _secure(kernel: bytes) -> TdxBoot:
+    return kernel_boot(
+        BytesReader(kernel), initrd=None, append=b"quiet", header=FILE, memory=None, secure_boot="on", keys=KEYS
+    )
+
+
+def test_with_secure_boot_on_the_kernels_signer_is_measured_before_the_boot_entries() -> None:
+    boot = _secure(SIGNED)
+    assert not boot.unknown
+    machine = TdxMachine(memory=2048 * MIB, acpi=AcpiFiles(loader=b"", rsdp=b"", tables=b""))
+    firmware = read_firmware(_firmware(), layout="edk2-202411")
+    log = machine_log(firmware.image, firmware.sections, machine, LAYOUT, runtime_log(boot.log, LAYOUT))
+    subjects = [event.subject for event in log]
+    at = subjects.index("entry of db for kernel")
+    assert (subjects[at - 1], subjects[at + 1]) == ("ACPI tables", "variable BootOrder")
+    assert log[at].data.endswith(OWNER.bytes_le + KEY.der)
+
+
+def test_a_kernel_that_firmware_refuses_gives_no_register() -> None:
+    boot = _secure(KERNEL)
+    assert {finding[0] for finding in boot.unknown.values()} == {Status.UNPREDICTABLE}
+    assert "not signed" in boot.unknown[1][1]
+    assert boot.unknown.keys() == {0, 1, 2}
