@@ -149,7 +149,7 @@ def test_an_unusable_uki_is_refused(data: bytes, message: str) -> None:
 
 
 def test_a_file_of_4_gib_or_more_is_refused() -> None:
-    reader = ExtentReader(BytesReader(build_kernel()), [Extent(0, 4096), Extent(None, (1 << 32) - 4096)])
+    reader = ExtentReader(BytesReader(build_kernel()), [Extent(0, 2048), Extent(None, (1 << 32) - 2048)])
     with pytest.raises(FormatError, match="below 4 GiB") as caught:
         parse_pe(reader)
     assert caught.value.code == "PVB240"
