@@ -13,11 +13,12 @@ from pathlib import Path
 from podvm_builder.build.mkosi import Conditions, Inputs, run_mkosi
 from podvm_builder.build.outputs import RAW, UKI, collect, make_manifest, read_packages, settle
 from podvm_builder.build.progress import Steps
+from podvm_builder.build.reuse import LOG, find_image, take_image
 from podvm_builder.errors import Finding, Lacking
 from podvm_builder.formats.documents import measurements_to_json
 from podvm_builder.formats.manifest import manifest_to_json
 from podvm_builder.measure.image import measure_image
-from podvm_builder.model.manifest import ImageManifest
+from podvm_builder.model.manifest import ImageManifest, PackageRecord
 from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.model.plan import Plan
 from podvm_builder.model.recipe import RecipeTree
@@ -47,7 +48,8 @@ class Options:
     mirror: str | None = None
     """URI of the Debian archive, where the user gave one."""
     fresh: bool = False
-    """Whether the packages are installed anew, the archive's newest, instead of taken from an earlier build's layer."""
+    """Whether the image is made anew with the archive's newest packages, instead of taken from the output folder or
+    made from an earlier build's layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,33 +101,31 @@ def build_image(plan: Plan, components: Mapping[str, bytes], *, options: Options
         try:
             with writing(new):
                 new.mkdir()
-            with work_folder(options.cache) as work:
-                with steps.step("mkosi"), _layer(plan, options, steps):
-                    made = run_mkosi(
-                        inputs_of(plan, recipe),
-                        tree=tree,
-                        cache=options.cache,
-                        work=work,
-                        mirrors=mirrors,
-                        log=log,
-                        conditions=Conditions(),
-                        progress=steps.say,
-                    )
-                with steps.step("inspect"):
-                    collect(made, new)
-                    manifest = make_manifest(
-                        plan, folder=new, packages=read_packages(made), components=components, tree=tree
-                    )
-                    _write_json(new / "manifest.json", manifest_to_json(manifest))
+            with steps.step("mkosi"):
+                packages = _image(
+                    plan,
+                    recipe,
+                    folder=folder,
+                    new=new,
+                    log=log,
+                    tree=tree,
+                    mirrors=mirrors,
+                    options=options,
+                    steps=steps,
+                )
+            with steps.step("inspect"):
+                manifest = make_manifest(plan, folder=new, packages=packages, components=components, tree=tree)
+                _write_json(new / "manifest.json", manifest_to_json(manifest))
             with steps.step("measure"):
                 firmware = _firmware(plan, tree=tree, options=options, mirrors=mirrors, steps=steps)
                 measurements = measure(new, manifest, firmware)
                 _write_json(new / "measurements.json", measurements_to_json(measurements))
             with steps.step("export"):
                 names, why_none = _export(new, measurements)
-                with writing(new):
-                    (new / "logs").mkdir()
-                    log.rename(new / "logs" / "mkosi.log")
+                if log.exists():
+                    with writing(new):
+                        (new / LOG).parent.mkdir()
+                        log.rename(new / LOG)
                 settle(new)
                 former = replace_folder(new, folder)
                 if former is not None:
@@ -142,6 +142,40 @@ def build_image(plan: Plan, components: Mapping[str, bytes], *, options: Options
         tree=tree,
         mirrors=mirrors,
     )
+
+
+def _image(
+    plan: Plan,
+    recipe: RecipeTree,
+    *,
+    folder: Path,
+    new: Path,
+    log: Path,
+    tree: ToolsTree,
+    mirrors: Mirrors,
+    options: Options,
+    steps: Steps,
+) -> tuple[PackageRecord, ...]:
+    """Put the image into the new folder and return its packages: the former build's if it is the same, else mkosi's."""
+    same = None if options.fresh else find_image(folder, plan, tree)
+    if same is not None:
+        steps.say("the output folder holds this very image; --fresh builds it anew")
+        log.unlink(missing_ok=True)
+        take_image(folder, new)
+        return same.packages
+    with work_folder(options.cache) as work, _layer(plan, options, steps):
+        made = run_mkosi(
+            inputs_of(plan, recipe),
+            tree=tree,
+            cache=options.cache,
+            work=work,
+            mirrors=mirrors,
+            log=log,
+            conditions=Conditions(),
+            progress=steps.say,
+        )
+        collect(made, new)
+        return read_packages(made)
 
 
 def inputs_of(plan: Plan, recipe: RecipeTree) -> Inputs:

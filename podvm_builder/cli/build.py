@@ -27,7 +27,7 @@ from podvm_builder.cli.source import input_options, resolve, set_option, source_
     help="Where the folder of each target goes.",
 )
 @click.option("--verify", is_flag=True, help="Build twice, under other conditions, and compare bit for bit.")
-@click.option("--fresh", is_flag=True, help="Install the archive's newest packages, not those of the last build.")
+@click.option("--fresh", is_flag=True, help="Build anew, with the archive's newest packages.")
 @mirror_option
 @cache_option
 @format_option

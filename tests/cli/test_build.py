@@ -31,6 +31,7 @@ class Bench:
         self.out = base / "out"
         self.cache.mkdir()
         self.tree = make_fake_tree(self.cache)
+        self.more: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -38,7 +39,7 @@ class Bench:
 
     def command(self, *options: str) -> list[str]:
         place = ["-o", str(self.out), "--cache", str(self.cache)]
-        return [sys.executable, "-m", "podvm_builder", "build", TARGET, *place, *options]
+        return [sys.executable, "-m", "podvm_builder", "build", TARGET, *place, *self.more, *options]
 
     def build(self, *options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -76,6 +77,8 @@ def good(bench: Bench) -> Iterator[Bench]:
     done = bench.build()
     assert done.returncode == 0, done.stderr
     before = bench.state()
+    # what is built from here on is another image: the same one would be taken from the output folder
+    bench.more = ("--set", "kernel.cmdline+=loglevel=3")
     yield bench
     assert bench.state() == before
     assert bench.leftovers() == []
@@ -338,3 +341,39 @@ def test_a_place_that_cannot_be_written(bench: Bench) -> None:
     done = bench.build()
     assert done.returncode == 3
     assert "error[PVB322]" in done.stderr
+
+
+def test_an_image_that_is_there_is_not_made_again(bench: Bench) -> None:
+    assert bench.build().returncode == 0
+    before = bench.state()
+    bench.mkosi("echo mkosi must not run >&2; exit 1")
+    done = bench.build("--set", "platform.vcpus=[3]")
+    assert done.returncode == 0, done.stderr
+    assert "holds this very image" in done.stderr
+    after = bench.state()
+    assert {name for name in after if after[name] != before[name]} == {"manifest.json", "measurements.json"}
+    assert json.loads((bench.folder / "manifest.json").read_bytes())["platform"]["vcpus"] == [3]
+    assert bench.leftovers() == []
+
+
+@pytest.mark.parametrize("damage", ["image.raw", "image.efi", "manifest.json", "logs/mkosi.log"])
+def test_an_image_that_is_damaged_is_made_again(bench: Bench, damage: str) -> None:
+    assert bench.build().returncode == 0
+    before = bench.state()
+    file = bench.folder / damage
+    if damage.startswith("image."):
+        file.write_bytes(file.read_bytes()[:-1] + b"x")
+    else:
+        file.unlink()
+    done = bench.build()
+    assert done.returncode == 0 and "holds this very image" not in done.stderr
+    assert bench.state() == before
+
+
+@pytest.mark.parametrize(
+    "options", [("--fresh",), ("--set", "kernel.cmdline+=loglevel=3"), ("--set", "packages+=less")]
+)
+def test_another_image_is_made(bench: Bench, options: tuple[str, ...]) -> None:
+    assert bench.build().returncode == 0
+    done = bench.build(*options)
+    assert done.returncode == 0 and "holds this very image" not in done.stderr

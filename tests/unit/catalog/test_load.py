@@ -139,3 +139,8 @@ def test_a_file_that_is_no_mapping(folder: Path) -> None:
     (folder / "tools.yaml").write_text("- a\n")
     with pytest.raises(ValueError, match="must be a mapping"):
         load(folder)
+
+
+def test_every_level_names_a_test_that_exists() -> None:
+    for proof in catalogue().proofs:
+        assert (Path(__file__).parents[3] / proof.test).is_file(), proof.test
