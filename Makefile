@@ -32,8 +32,9 @@ check: setup-dev ## Lint, types, layers, and whether what is generated is up to 
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/generate.py --check
 
-e2e: setup-dev ## Build and boot the wider matrix
-	$(BIN)/python -m pytest -m e2e $(PYTEST_ARGS)
+e2e: setup-dev ## Build and boot the wider matrix, and write its tables into docs/ (half an hour)
+	@rm -rf build/e2e
+	$(BIN)/python -m pytest -m e2e $(PYTEST_ARGS); status=$$?; $(BIN)/python scripts/boot_tables.py; exit $$status
 
 bench: setup-dev ## Print the benchmarks
 	@set -e; for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench; done

@@ -35,6 +35,19 @@ def built_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Output folder of a real build, made once per run; for tests marked `image` or `e2e`, which must not change it."""
     from tests.support.built_image import build_once
 
-    base = tmp_path_factory.getbasetemp()
+    return build_once(_shared(tmp_path_factory))
+
+
+@pytest.fixture(scope="session")
+def phased_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same image with boot phases on, built for the tests that ask for it."""
+    from tests.support.built_image import build_once
+
+    return build_once(_shared(tmp_path_factory), "measure.phases=true")
+
+
+def _shared(factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that all processes of the run have in common."""
+    base = factory.getbasetemp()
     # the workers of pytest-xdist each have a folder below that of the run
-    return build_once(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base

@@ -85,13 +85,17 @@ def expect(
     )
     with FileReader(image) as reader:
         (found,) = predict_tpm(read_boot_artifacts(reader), [boot], banks=BANKS, workers=min(4, os.cpu_count() or 1))
-    valued = {prove.key(row) for row in stated if row.status is Status.PREDICTED}
-    added = [replace(row, origin=("log", prove.COMPUTED)) for row in found.measurements if prove.key(row) not in valued]
-    said = {prove.key(row) for row in added}
-    rows = [row for row in stated if prove.key(row) not in said]
+    better = {prove.key(row): row for row in found.measurements if row.status is Status.PREDICTED}
+    for row in stated:
+        if row.status is Status.PREDICTED:
+            better.pop(prove.key(row), None)
+    said = {prove.key(row) for row in stated}
+    rows = [row for row in stated if prove.key(row) not in better]
+    rows += [row for row in found.measurements if row.status is not Status.PREDICTED and prove.key(row) not in said]
+    added = [replace(row, origin=("log", prove.COMPUTED)) for row in better.values()]
     return Expectation(
         rows=(*rows, *added),
         logs={**measurements.logs, prove.COMPUTED: found.log},
         log=found.log,
-        computed=tuple(dict.fromkeys(row.register for row in added if row.status is Status.PREDICTED)),
+        computed=tuple(dict.fromkeys(row.register for row in added)),
     )

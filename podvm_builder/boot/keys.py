@@ -92,7 +92,7 @@ class SigningKeys:
             raise _failed(args, f"it did not end within {_TIMEOUT:.0f} s") from None
         if done.returncode != 0:
             said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-            raise _failed(args, said[-1] if said else f"exit status {done.returncode}")
+            raise _failed(args, "; ".join(said[-3:]) or f"exit status {done.returncode}")
 
 
 def _programs(filesystem: FatFilesystem) -> Iterator[str]:

@@ -30,11 +30,11 @@ class Oracle:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._tree = ToolsTree(root=tree_root(), spec_id="", packages_digest="", versions={}, archive=None)
+        self.tree = ToolsTree(root=tree_root(), spec_id="", packages_digest="", versions={}, archive=None)
 
     def path(self, inside: str) -> Path:
         """Return a file of the tree; skip where it is absent."""
-        found = self._tree.root / inside.lstrip("/")
+        found = self.tree.root / inside.lstrip("/")
         if not found.exists():
             pytest.skip(f"the tools tree has no {inside}")
         return found
@@ -45,13 +45,18 @@ class Oracle:
 
     def finish(self, program: str, *args: str) -> subprocess.CompletedProcess[bytes]:
         """Run a program that must succeed and return all that it wrote; skip as :meth:`run` does."""
+        done = self.attempt(program, *args)
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+        return done
+
+    def attempt(self, program: str, *args: str) -> subprocess.CompletedProcess[bytes]:
+        """Run a program that may fail; skip as :meth:`run` does."""
         self.path(program)
         command: Sequence[str] = (program, *args)
         try:
-            done: subprocess.CompletedProcess[bytes] = self._tree.run(
+            done: subprocess.CompletedProcess[bytes] = self.tree.run(
                 command, binds=[Bind(host=self.folder, inside="/mnt/x")], cwd="/mnt/x", timeout=120
             )
         except Lacking as error:
             pytest.skip(f"the tools tree cannot be entered here: {error.message}")
-        assert done.returncode == 0, done.stderr.decode(errors="replace")
         return done

@@ -83,7 +83,7 @@ def qemu(scenario: str, arguments: list[str]) -> None:
     control = descriptor(arguments, r"socket,id=tpm,fd=(\d+)")
     server = socket.create_server(("127.0.0.1", 0))
     connections: list[socket.socket] = []
-    up = scenario in ("up", "oops", "other", "failed-check", "stops-later")
+    up = scenario in ("up", "oops", "other", "failed-check", "stops-later", "phases")
 
     def talk() -> None:
         greeting = {"QMP": {"version": {"qemu": {"major": 0, "minor": 1, "micro": 2}, "package": "fake"}}}
@@ -102,15 +102,20 @@ def qemu(scenario: str, arguments: list[str]) -> None:
     assert control.recv(4) == bytes(4)
     control.sendall(struct.pack(">I", 2))
     assert control.recv(4) == bytes(4)
-    for pcr, text in EVENTS:
-        measured = "section .another" if scenario == "other" and pcr == 11 else text
+
+    def extend(pcr: int, measured: str) -> None:
         values = b"".join(struct.pack(">H", alg) + digest(name, measured) for alg, name in BANKS.items())
         body = struct.pack(">II", pcr, 9) + struct.pack(">IHBH", 0x40000009, 0, 0, 0)
         body += struct.pack(">I", len(BANKS)) + values
         data.sendall(struct.pack(">HII", 0x8002, 10 + len(body), 0x182) + body)
         assert len(data.recv(4096)) == 10
+
+    for pcr, text in EVENTS:
+        extend(pcr, "section .another" if scenario == "other" and pcr == 11 else text)
     say = sys.stdout.buffer.raw.write  # type: ignore[attr-defined]
     say(b"BdsDxe: starting Boot0001\r\n[    0.000000] Linux version 6.12\r\n")
+    if scenario == "refused":
+        say(b'BdsDxe: failed to load Boot0001 "UEFI Misc Device" from PciRoot(0x0): Access Denied\r\n')
     if scenario == "oops":
         say(b"[    1.0] Oops: invalid opcode: 0000 [#1] PREEMPT SMP NOPTI\r\n")
     if scenario == "panic":
@@ -126,6 +131,11 @@ def qemu(scenario: str, arguments: list[str]) -> None:
             b"PASS kata-agent: up\n" + (b"FAIL kata-agent: bad\n" if scenario == "failed-check" else b"")
         )
         connection.shutdown(socket.SHUT_WR)
+    if scenario == "phases":
+        # the last phase comes later than the registers would count as settled
+        extend(11, "sysinit")
+        time.sleep(1)
+        extend(11, "ready")
     if scenario == "stops-later":
         time.sleep(0.3)
         sys.exit(0)

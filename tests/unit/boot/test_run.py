@@ -47,16 +47,16 @@ class FakeTree:
         return process
 
 
-def log() -> tuple[Event, ...]:
+def log(*words: str) -> tuple[Event, ...]:
     return tuple(
         Event(
             pcr=pcr,
             kind="EV_IPL",
             digests={alg: fake_machine.digest(alg, text) for alg in BANKS},
-            subject=text,
+            subject=f"phase {text}" if text in words else text,
             source="firmware",
         )
-        for pcr, text in fake_machine.EVENTS
+        for pcr, text in (*fake_machine.EVENTS, *((11, word) for word in words))
     )
 
 
@@ -69,12 +69,13 @@ def output(folder: Path, *, phases: tuple[str, ...] = (), **variant: str) -> Bui
             register=f"tpm.pcr{pcr:02d}",
             alg=alg,
             status=Status.PREDICTED,
-            value=fold(log(), pcr, alg),
-            variant={"boot": "disk", **variant},
+            value=fold(log(*phases[: number + 1]), pcr, alg),
+            variant={"boot": "disk", **variant} | ({"phase": word} if word and pcr == 11 else {}),
             origin=("log", "disk"),
         )
         for pcr in (4, 11)
         for alg in BANKS
+        for number, word in enumerate(phases if phases and pcr == 11 else ("",))
     )
     return BuildOutput(
         image=folder / "image.raw",
@@ -83,7 +84,7 @@ def output(folder: Path, *, phases: tuple[str, ...] = (), **variant: str) -> Bui
             target="debian-13/none/libvirt",
             ids={},
             identifies_image=Identification(value=True, by=(), reason="test"),
-            logs={"disk": log()},
+            logs={"disk": log(*phases)},
             regions={},
             measurements=rows,
         ),
@@ -96,7 +97,9 @@ def boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple
     monkeypatch.setattr(run, "_QUIET", 0.2)
     monkeypatch.setattr(run, "_LAST_WORDS", 0.3)
 
-    def start(scenario: str, *, timeout: float = 60, **variant: str) -> tuple[BootResult, str, list[str]]:
+    def start(
+        scenario: str, *, timeout: float = 60, phases: tuple[str, ...] = (), **variant: str
+    ) -> tuple[BootResult, str, list[str]]:
         root, cache = tmp_path / "tree", tmp_path / "cache"
         for path in (firmware.PLAIN, firmware.VARIABLES):
             (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +111,7 @@ def boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple
         threads = threading.active_count()
         try:
             result, serial = run.boot(
-                output(tmp_path, **variant),
+                output(tmp_path, phases=phases, **variant),
                 tree=cast(ToolsTree, tree),
                 cache=cache,
                 machine=Machine(),
@@ -139,6 +142,23 @@ def test_an_image_that_comes_up_as_predicted(boot: Callable[..., Any]) -> None:
     assert said[0] == "tcg: test"
 
 
+def test_the_registers_are_read_when_the_last_phase_has_come(boot: Callable[..., Any]) -> None:
+    result, _, _ = boot("phases", phases=("sysinit", "ready"))
+    compared = [(r.register, r.phase, r.alg, r.equal) for r in result.registers if r.equal is not None]
+    assert compared[3:] == [("tpm.pcr11", word, alg, True) for alg in BANKS for word in ("sysinit", "ready")]
+    assert result.proved
+
+
+def test_a_phase_that_does_not_come_is_waited_for_and_then_missed(
+    boot: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_SETTLE", 1.0)
+    result, _, _ = boot("up", phases=("sysinit", "ready"))
+    assert result.outcome is Outcome.UP
+    assert not result.proved
+    assert {r.equal for r in result.registers if r.phase} == {False}
+
+
 def test_another_section_is_the_first_difference(boot: Callable[..., Any]) -> None:
     result, _, _ = boot("other")
     assert (result.outcome, result.proved) == (Outcome.UP, False)
@@ -156,6 +176,7 @@ def test_another_section_is_the_first_difference(boot: Callable[..., Any]) -> No
         ("stops", Outcome.STOPPED, "stopped by itself"),
         ("stops-later", Outcome.STOPPED, "stopped"),
         ("oops", Outcome.OOPS, "invalid opcode"),
+        ("refused", Outcome.REFUSED, "Access Denied"),
     ],
 )
 def test_a_guest_that_fails(boot: Callable[..., Any], scenario: str, outcome: Outcome, reason: str) -> None:
