@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import struct
 import tomllib
@@ -11,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podvm_builder.boot.userdata import APF_JSON, DEFAULT_FILES, cidata, cloud_config
+from podvm_builder.boot.userdata import APF_JSON, DEFAULT_FILES, cidata, cloud_config, initdata
 from podvm_builder.formats.iso9660 import MAX_FILES, SECTOR, iso9660
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyzABC0123456789_.-", min_size=1, max_size=32).filter(
@@ -95,6 +97,15 @@ def test_the_cloud_config_writes_the_agents_files() -> None:
     tomllib.loads(DEFAULT_FILES["aa.toml"])
     tomllib.loads(DEFAULT_FILES["cdh.toml"])
     assert json.loads(APF_JSON)["pod-namespace"] == "default"
+
+
+def test_the_init_data_is_that_of_its_specification() -> None:
+    packed = base64.b64decode(DEFAULT_FILES["initdata"], validate=False)
+    document = tomllib.loads(gzip.decompress(packed).decode())
+    assert (document["algorithm"], document["version"]) == ("sha256", "0.1.0")
+    assert document["data"] == {name: DEFAULT_FILES[name] for name in ("aa.toml", "cdh.toml")}
+    assert packed[4:10] == b"\0\0\0\0\x02\xff"  # no time, no operating system
+    assert initdata({"aa.toml": "x = 1\n"}) == initdata({"aa.toml": "x = 1\n"})
 
 
 @pytest.mark.parametrize(
