@@ -20,7 +20,7 @@ from podvm_builder.measure.stub import StubRules, mangle_cmdline
 from podvm_builder.model.event import Event
 from podvm_builder.model.reader import BinaryReader
 
-REMARK = "with addons, credentials or extensions, as systemd's source has it; not yet seen on a TPM"
+REMARK = "with addons, credentials or extensions, as systemd's source has it; seen on a TPM with systemd 257"
 MAX_FILES = 512 << 20
 """Bytes of all files together; they are held in memory, as the stub does."""
 

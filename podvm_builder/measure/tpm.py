@@ -41,7 +41,7 @@ _FIXED: Mapping[int, tuple[Status, str]] = {
     10: (Status.UNPREDICTABLE, "IMA extends it with the boot aggregate, which covers the platform's PCRs"),
     15: (Status.PER_VM, "systemd extends machine id, file systems and volume keys where its units run"),
 }
-LOADER_REMARK = "with systemd-boot before the UKI, as its source has it; not yet seen on a TPM"
+LOADER_REMARK = "with systemd-boot before the UKI, as its source has it; seen on a TPM with systemd 257"
 _INITDATA = "guest agents extend it with the digest of the pod's initdata; zero where a pod has none"
 
 Finding = tuple[Status, str]

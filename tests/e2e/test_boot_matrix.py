@@ -107,6 +107,7 @@ def put_loader(folder: Path) -> None:
     take(folder, tools, "EFI/BOOT/BOOTX64.EFI")
     put(folder, tools, "EFI/Linux/podvm.efi", (folder / "image.efi").read_bytes())
     put(folder, tools, "EFI/BOOT/BOOTX64.EFI", loader)
+    put(folder, tools, "loader/loader.conf", b"timeout 0\n")
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     manifest["files"]["image.raw"]["sha256"] = hashlib.sha256((folder / "image.raw").read_bytes()).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
