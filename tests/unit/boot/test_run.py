@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from podvm_builder.boot import firmware, run
+from podvm_builder.boot import attempt, firmware, run
 from podvm_builder.boot.accel import Choice
 from podvm_builder.boot.folder import BuildOutput
 from podvm_builder.boot.machine import Accelerator, Machine
@@ -94,8 +94,8 @@ def output(folder: Path, *, phases: tuple[str, ...] = (), **variant: str) -> Bui
 @pytest.fixture
 def boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[BootResult, str, list[str]]]:
     """Boot a scenario; afterwards check that no process, socket or file is left."""
-    monkeypatch.setattr(run, "_QUIET", 0.2)
-    monkeypatch.setattr(run, "_LAST_WORDS", 0.3)
+    monkeypatch.setattr(attempt, "_QUIET", 0.2)
+    monkeypatch.setattr(attempt, "_LAST_WORDS", 0.3)
 
     def start(
         scenario: str, *, timeout: float = 60, phases: tuple[str, ...] = (), **variant: str
@@ -152,7 +152,7 @@ def test_the_registers_are_read_when_the_last_phase_has_come(boot: Callable[...,
 def test_a_phase_that_does_not_come_is_waited_for_and_then_missed(
     boot: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "_SETTLE", 1.0)
+    monkeypatch.setattr(attempt, "_SETTLE", 1.0)
     result, _, _ = boot("up", phases=("sysinit", "ready"))
     assert result.outcome is Outcome.UP
     assert not result.proved
@@ -225,6 +225,6 @@ def test_ctrl_c_leaves_nothing(boot: Callable[..., Any], monkeypatch: pytest.Mon
     def interrupted(*_args: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "_wait", interrupted)
+    monkeypatch.setattr(attempt, "_wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         boot("silent")
