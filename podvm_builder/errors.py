@@ -51,7 +51,7 @@ class PodvmError(Exception):
 
     Args:
         message: what is wrong, one sentence without a full stop, values in backticks.
-        code: ``PVB`` and three digits; each has an entry in ``catalog/codes.yaml``.
+        code: ``PVB`` and three digits; each has a page below ``catalog/codes/``.
         place: where it is wrong, if a file is at fault.
         hint: what to do about it, ready to paste where possible.
     """

@@ -1,16 +1,58 @@
-"""What the launch digest commands read alike: the kernel's files, and what they say of a firmware's table."""
+"""What the launch digest commands ask, read and say alike: vCPUs, the kernel's files, a firmware's table."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import click
 
 from podvm_builder.cli.input_files import hash_file
 from podvm_builder.errors import InputError
 from podvm_builder.formats.kernel_hashes import KernelHashes, hash_cmdline
+from podvm_builder.measure.inputs import Cpu, parse_cpu_signature
 
 _LIMIT = 4 << 30
+_DEFAULT_CPU = "EPYC-v4"
+
+
+def vcpu_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--vcpus``, ``--cpu`` as ``cpus``, and ``--cpu-sig`` as ``signatures``."""
+    function = click.option(
+        "--cpu-sig", "signatures", multiple=True, metavar="N", help="CPU signature (CPUID leaf 1, EAX); repeatable."
+    )(function)
+    function = click.option(
+        "--cpu",
+        "cpus",
+        multiple=True,
+        metavar="MODEL",
+        help=f"QEMU CPU model or family/model/stepping; repeatable.  [default: {_DEFAULT_CPU}]",
+    )(function)
+    return click.option("--vcpus", default="1", show_default=True, metavar="LIST", help="vCPU counts, e.g. 1,2,4-8.")(
+        function
+    )
+
+
+def kernel_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--kernel``, ``--initrd`` and ``--append``."""
+    path = click.Path()
+    function = click.option("--append", metavar="TEXT", help="Command line exactly as given to QEMU.")(function)
+    function = click.option("--initrd", type=path, metavar="FILE", help="Initrd that QEMU loads with the kernel.")(
+        function
+    )
+    return click.option(
+        "--kernel", type=path, metavar="FILE", help="Kernel or UKI that QEMU loads with kernel-hashes=on."
+    )(function)
+
+
+def cpu_models(names: Sequence[str], signatures: Sequence[str]) -> list[Cpu]:
+    """Return the CPUs that ``--cpu`` and ``--cpu-sig`` name; the default one where there are none.
+
+    Raises:
+        InputError: PVB228, a name or a signature that is none.
+    """
+    return [*map(Cpu.parse, names), *map(parse_cpu_signature, signatures)] or [Cpu.parse(_DEFAULT_CPU)]
 
 
 def kernel_hashes(kernel: str | None, initrd: str | None, append: str | None) -> KernelHashes | None:

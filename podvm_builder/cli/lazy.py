@@ -1,4 +1,4 @@
-"""Groups that import a command when it is run, not when it is listed."""
+"""Groups of commands: what they say without one, and how to import a command when it is run, not when it is listed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from podvm_builder.errors import Exit
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -16,7 +18,18 @@ CommandTable = Mapping[str, tuple[str, str]]
 ``command``; the help lines stand in the table so that ``--help`` imports none of them."""
 
 
-class LazyGroup(click.Group):
+class CommandGroup(click.Group):
+    """A group that answers a call without a command with its help."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Show the help, on stderr, where no command is given: it is a usage error, and help is what mends it."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(int(Exit.INPUT))
+        return super().parse_args(ctx, args)
+
+
+class LazyGroup(CommandGroup):
     """A group whose commands are those of a table.
 
     Args:

@@ -6,15 +6,20 @@ import click
 
 from podvm_builder.cli.common import explain_option, format_option
 from podvm_builder.cli.input_files import named, read_file
-from podvm_builder.cli.launch_inputs import kernel_hashes, tell_unknown_entries
+from podvm_builder.cli.launch_inputs import (
+    cpu_models,
+    kernel_hashes,
+    kernel_options,
+    tell_unknown_entries,
+    vcpu_options,
+)
 from podvm_builder.cli.measure_output import print_measurements
 from podvm_builder.formats.ovmf import MAX_IMAGE
-from podvm_builder.measure.inputs import Cpu, parse_cpu_signature, parse_sev_es_features, parse_vcpus
+from podvm_builder.measure.inputs import parse_sev_es_features, parse_vcpus
 from podvm_builder.measure.sev import MODES, SevLaunch, identify_sev, measure_sev
 from podvm_builder.measure.vmm import find_vmm
 
 _PATH = click.Path()
-_DEFAULT_CPU = "EPYC-v4"
 
 
 @click.command()
@@ -28,17 +33,7 @@ _DEFAULT_CPU = "EPYC-v4"
     show_default=True,
     help="Without or with the vCPUs' register state; repeatable.",
 )
-@click.option("--vcpus", default="1", show_default=True, metavar="LIST", help="vCPU counts, e.g. 1,2,4-8.")
-@click.option(
-    "--cpu",
-    "cpus",
-    multiple=True,
-    metavar="MODEL",
-    help=f"QEMU CPU model or family/model/stepping; repeatable.  [default: {_DEFAULT_CPU}]",
-)
-@click.option(
-    "--cpu-sig", "signatures", multiple=True, metavar="N", help="CPU signature (CPUID leaf 1, EAX); repeatable."
-)
+@vcpu_options
 @click.option(
     "--vmm",
     "vmms",
@@ -57,9 +52,7 @@ _DEFAULT_CPU = "EPYC-v4"
     metavar="N",
     help="SEV_FEATURES of a SEV-ES guest; repeatable.",
 )
-@click.option("--kernel", type=_PATH, metavar="FILE", help="Kernel or UKI that QEMU loads with kernel-hashes=on.")
-@click.option("--initrd", type=_PATH, metavar="FILE", help="Initrd that QEMU loads with the kernel.")
-@click.option("--append", metavar="TEXT", help="Command line exactly as given to QEMU.")
+@kernel_options
 @explain_option
 @format_option
 def command(
@@ -83,7 +76,7 @@ def command(
     """
     rows = tuple(map(find_vmm, vmms))
     counts = parse_vcpus(vcpus)
-    models = [*map(Cpu.parse, cpus), *map(parse_cpu_signature, signatures)] or [Cpu.parse(_DEFAULT_CPU)]
+    models = cpu_models(cpus, signatures)
     feature_sets = tuple(map(parse_sev_es_features, features))
     hashes = kernel_hashes(kernel, initrd, append)
     image = read_file(firmware, limit=MAX_IMAGE)

@@ -8,12 +8,16 @@ import click
 
 from podvm_builder.cli.common import explain_option, format_option, print_json
 from podvm_builder.cli.input_files import named, read_file
-from podvm_builder.cli.launch_inputs import kernel_hashes, tell_unknown_entries
+from podvm_builder.cli.launch_inputs import (
+    cpu_models,
+    kernel_hashes,
+    kernel_options,
+    tell_unknown_entries,
+    vcpu_options,
+)
 from podvm_builder.errors import InputError
 from podvm_builder.formats.ovmf import MAX_IMAGE
 from podvm_builder.measure.inputs import (
-    Cpu,
-    parse_cpu_signature,
     parse_firmware_seed,
     parse_guest_features,
     parse_vcpus,
@@ -26,22 +30,11 @@ if TYPE_CHECKING:
     from podvm_builder.measure.svsm import Svsm
 
 _PATH = click.Path()
-_DEFAULT_CPU = "EPYC-v4"
 
 
 @click.command()
 @click.option("--firmware", type=_PATH, metavar="FILE", help="OVMF image, e.g. OVMF.amdsev.fd.")
-@click.option("--vcpus", default="1", show_default=True, metavar="LIST", help="vCPU counts, e.g. 1,2,4-8.")
-@click.option(
-    "--cpu",
-    "cpus",
-    multiple=True,
-    metavar="MODEL",
-    help=f"QEMU CPU model or family/model/stepping; repeatable.  [default: {_DEFAULT_CPU}]",
-)
-@click.option(
-    "--cpu-sig", "signatures", multiple=True, metavar="N", help="CPU signature (CPUID leaf 1, EAX); repeatable."
-)
+@vcpu_options
 @click.option(
     "--vmm",
     "vmms",
@@ -60,9 +53,7 @@ _DEFAULT_CPU = "EPYC-v4"
     metavar="N",
     help="SEV_FEATURES; repeatable.",
 )
-@click.option("--kernel", type=_PATH, metavar="FILE", help="Kernel or UKI that QEMU loads with kernel-hashes=on.")
-@click.option("--initrd", type=_PATH, metavar="FILE", help="Initrd that QEMU loads with the kernel.")
-@click.option("--append", metavar="TEXT", help="Command line exactly as given to QEMU.")
+@kernel_options
 @click.option(
     "--firmware-seed", "seed", metavar="HEX", help="Digest after the firmware's pages; they are then not hashed."
 )
@@ -117,7 +108,7 @@ def command(
         raise InputError("`--vars-size` without `--svsm`: nothing depends on it", code="PVB238")
     rows = tuple(map(find_vmm, vmms))
     counts = parse_vcpus(vcpus)
-    models = [*map(Cpu.parse, cpus), *map(parse_cpu_signature, signatures)] or [Cpu.parse(_DEFAULT_CPU)]
+    models = cpu_models(cpus, signatures)
     feature_sets = tuple(map(parse_guest_features, features))
     hashes = kernel_hashes(kernel, initrd, append)
     given_seed = None if seed is None else parse_firmware_seed(seed)

@@ -10,6 +10,7 @@ import click
 
 from podvm_builder.cli.common import format_option, print_json
 from podvm_builder.cli.input_files import named, read_file
+from podvm_builder.cli.lazy import CommandGroup
 from podvm_builder.refvalues import EXPORTERS, NEWEST, SUPPORTED, ExportOptions
 from podvm_builder.refvalues.trustee import RULES
 
@@ -21,7 +22,7 @@ _LIMIT = 64 << 20
 """Bytes; no document may have more, and its parser says so."""
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def command() -> None:
     """Export reference values to a verifier."""
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from podvm_builder.cli.common import format_option, print_json
+from podvm_builder.cli.lazy import CommandGroup
 from podvm_builder.cli.place import cache_option, mirror_option, say
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def command() -> None:
     """Make, show or remove the private tools tree.
 
@@ -71,7 +72,10 @@ def show(*, cache: Path | None, output_format: str) -> None:
 @click.option("--all", "everything", is_flag=True, help="Packages, package layers and firmware as well.")
 @cache_option
 def remove(*, everything: bool, cache: Path | None) -> None:
-    """Remove the tree; the next command that needs it makes it anew, from the archive's newest packages."""
+    """Remove the tree.
+
+    The next command that needs it makes it anew, from the archive's newest packages.
+    """
     from podvm_builder.tools.cache import default_cache, remove_contents
     from podvm_builder.tools.tree import remove_trees
 

@@ -21,7 +21,6 @@ from podvm_builder.model.reader import BinaryReader
 
 CODE = "PVB240"
 EFI_APPLICATION = 10
-MACHINES = {0x8664: "x86_64", 0xAA64: "aarch64"}
 
 MAX_SIZE = (1 << 32) - 1
 """Bytes of a file: its sizes and offsets have 32 bits."""

@@ -8,7 +8,6 @@ agent-protocol-forwarder, which listens on port 15150.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 from podvm_builder.guest.files import template_files
@@ -54,8 +53,3 @@ def _preset(units: Mapping[str, str]) -> bytes:
         *(f"enable {u}" for u in enabled),
     ]
     return "\n".join([*lines, "disable *", ""]).encode()
-
-
-def file_digests(tree: RecipeTree) -> dict[str, str]:
-    """Return the hex SHA-256 of each file of a tree."""
-    return {path: hashlib.sha256(file.data).hexdigest() for path, file in tree.items()}

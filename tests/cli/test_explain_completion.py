@@ -49,6 +49,16 @@ def test_another_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "error[PVB100]" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words", [[], ["measure"], ["tools"], ["refvalues"], ["eventlog"]], ids=lambda words: "-".join(words) or "none"
+)
+def test_a_group_without_a_command_shows_its_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"Usage: {' '.join(['podvm-build', *words])} [OPTIONS] COMMAND")
+
+
 def completions(words: list[str], incomplete: str) -> list[str]:
     completion = BashComplete(cli, {}, "podvm-build", "_PODVM_BUILD_COMPLETE")
     return [item.value for item in completion.get_completions(words, incomplete)]
