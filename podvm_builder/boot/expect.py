@@ -17,9 +17,11 @@ from podvm_builder.boot import prove
 from podvm_builder.boot.firmware import BootFirmware
 from podvm_builder.boot.folder import BuildOutput
 from podvm_builder.boot.machine import BANKS, Machine
+from podvm_builder.boot.userdata import INITDATA, initdata_text
 from podvm_builder.measure.artifacts import read_boot_artifacts
+from podvm_builder.measure.initdata import initdata_event
 from podvm_builder.measure.secure_boot import Keys
-from podvm_builder.measure.tpm import TpmBoot, predict_tpm
+from podvm_builder.measure.tpm import TpmBoot, fold, predict_tpm
 from podvm_builder.model.event import Event
 from podvm_builder.model.measurement import Measurement, Status
 from podvm_builder.tools.files import FileReader
@@ -85,7 +87,9 @@ def expect(
     )
     with FileReader(image) as reader:
         (found,) = predict_tpm(read_boot_artifacts(reader), [boot], banks=BANKS, workers=min(4, os.cpu_count() or 1))
+    bound = initdata_event(initdata_text(INITDATA))
     better = {prove.key(row): row for row in found.measurements if row.status is Status.PREDICTED}
+    better |= {prove.key(row): row for row in (_binding(row, bound) for row in found.measurements) if row is not None}
     for row in stated:
         if row.status is Status.PREDICTED:
             better.pop(prove.key(row), None)
@@ -95,7 +99,14 @@ def expect(
     added = [replace(row, origin=("log", prove.COMPUTED)) for row in better.values()]
     return Expectation(
         rows=(*rows, *added),
-        logs={**measurements.logs, prove.COMPUTED: found.log},
-        log=found.log,
+        logs={**measurements.logs, prove.COMPUTED: (*found.log, bound)},
+        log=(*found.log, bound),
         computed=tuple(dict.fromkeys(row.register for row in added)),
     )
+
+
+def _binding(row: Measurement, bound: Event) -> Measurement | None:
+    """Return the row of the register that this machine's initdata goes to, with its value; None for other rows."""
+    if prove.number(row) != bound.pcr or row.alg not in bound.digests:
+        return None
+    return replace(row, status=Status.PREDICTED, value=fold((bound,), bound.pcr, row.alg), reason=None)

@@ -60,24 +60,32 @@ APF_JSON = (
 )
 
 
+def initdata_text(files: Mapping[str, str]) -> bytes:
+    """Return the TOML of init data that carries these files; its digest is SHA-256."""
+    lines = ['algorithm = "sha256"', 'version = "0.1.0"', "", "[data]"]
+    lines += [f"\"{name}\" = '''\n{content}'''" for name, content in files.items()]
+    return ("\n".join(lines) + "\n").encode()
+
+
 def initdata(files: Mapping[str, str]) -> str:
     """Return init data that carries these files, as a pod's annotation has it: TOML, compressed, in base64.
 
     Specification: Confidential Containers "Initdata Specification" 0.1.0. The same files give the same text.
     """
-    lines = ['algorithm = "sha256"', 'version = "0.1.0"', "", "[data]"]
-    lines += [f"\"{name}\" = '''\n{content}'''" for name, content in files.items()]
     # the byte of the operating system differs from one version of Python to another
-    data = bytearray(gzip.compress(("\n".join(lines) + "\n").encode(), mtime=0))
+    data = bytearray(gzip.compress(initdata_text(files), mtime=0))
     data[9] = 255
     return base64.b64encode(data).decode() + "\n"
 
+
+INITDATA: Mapping[str, str] = {"aa.toml": AA_TOML, "cdh.toml": CDH_TOML}
+"""What the init data that is sent carries."""
 
 DEFAULT_FILES: Mapping[str, str] = {
     "aa.toml": AA_TOML,
     "cdh.toml": CDH_TOML,
     "apf.json": APF_JSON,
-    "initdata": initdata({"aa.toml": AA_TOML, "cdh.toml": CDH_TOML}),
+    "initdata": initdata(INITDATA),
 }
 """What is sent unless the caller has its own; without ``aa.toml`` the guest's agents are not started."""
 

@@ -114,7 +114,7 @@ def build_image(plan: Plan, components: Mapping[str, bytes], *, options: Options
                     steps=steps,
                 )
             with steps.step("inspect"):
-                manifest = make_manifest(plan, folder=new, packages=packages, components=components, tree=tree)
+                manifest = make_manifest(plan, recipe, folder=new, packages=packages, components=components, tree=tree)
                 _write_json(new / "manifest.json", manifest_to_json(manifest))
             with steps.step("measure"):
                 firmware = _firmware(plan, tree=tree, options=options, mirrors=mirrors, steps=steps)
@@ -157,7 +157,7 @@ def _image(
     steps: Steps,
 ) -> tuple[PackageRecord, ...]:
     """Put the image into the new folder and return its packages: the former build's if it is the same, else mkosi's."""
-    same = None if options.fresh else find_image(folder, plan, tree)
+    same = None if options.fresh else find_image(folder, recipe, tree)
     if same is not None:
         steps.say("the output folder holds this very image; --fresh builds it anew")
         log.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from podvm_builder.guest.components import COMPONENTS
 from podvm_builder.guest.payload import PHASES
 from podvm_builder.model.manifest import ComponentRecord, FileRecord, ImageManifest, PackageRecord
 from podvm_builder.model.plan import Plan
+from podvm_builder.model.recipe import RecipeTree, recipe_digest
 from podvm_builder.tools.files import FileReader, move_file, sha256_file, writing
 from podvm_builder.tools.tree import ToolsTree, require
 
@@ -70,6 +71,7 @@ def read_root_hash(uki: Path) -> str:
 
 def make_manifest(
     plan: Plan,
+    recipe: RecipeTree,
     *,
     folder: Path,
     packages: tuple[PackageRecord, ...],
@@ -81,6 +83,7 @@ def make_manifest(
         target=str(plan.target),
         profile=plan.profile,
         ids=plan.ids,
+        recipe=recipe_digest(recipe),
         flags=flags(plan),
         root_hash=read_root_hash(folder / UKI),
         root_format=plan.image.root_format,

@@ -11,26 +11,26 @@ from podvm_builder.build.outputs import RAW, UKI
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.manifest import manifest_from_json
 from podvm_builder.model.manifest import FileRecord, ImageManifest
-from podvm_builder.model.plan import Plan
+from podvm_builder.model.recipe import RecipeTree, recipe_digest
 from podvm_builder.tools.files import sha256_file, writing
 from podvm_builder.tools.tree import ToolsTree
 
 LOG = "logs/mkosi.log"
 
 
-def find_image(folder: Path, plan: Plan, tree: ToolsTree) -> ImageManifest | None:
-    """Return the manifest of a folder whose image is the one that a plan gives with a tools tree, or None.
+def find_image(folder: Path, recipe: RecipeTree, tree: ToolsTree) -> ImageManifest | None:
+    """Return the manifest of a folder whose image is the one that a recipe gives with a tools tree, or None.
 
-    The identities say what the image is made of, and the tree's digest what with; the files are read whole, so that
-    a damaged one is built again.
+    The recipe's digest says what the image is made of, and the tree's what with; the files are read whole, so that a
+    damaged one is built again.
     """
     try:
         manifest = manifest_from_json(json.loads((folder / "manifest.json").read_bytes()))
-        made_of = (manifest.ids.rootfs, manifest.ids.image, manifest.tools.get("packages"))
+        made_of = (manifest.recipe, manifest.tools.get("packages"))
         whole = all(_is(folder / name, manifest.files[name]) for name in (RAW, UKI)) and (folder / LOG).is_file()
     except (OSError, ValueError, RecursionError, KeyError, FormatError):
         return None
-    return manifest if whole and made_of == (plan.ids.rootfs, plan.ids.image, tree.packages_digest) else None
+    return manifest if whole and made_of == (recipe_digest(recipe), tree.packages_digest) else None
 
 
 def take_image(folder: Path, new: Path) -> None:

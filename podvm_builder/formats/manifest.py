@@ -46,6 +46,7 @@ def manifest_from_json(value: object) -> ImageManifest:
         target=top.text("target"),
         profile=top.text("profile"),
         ids=Ids(rootfs=ids.hex("rootfs"), image=ids.hex("image"), plan=ids.hex("plan")),
+        recipe=top.hex("recipe"),
         flags=top.texts("flags"),
         root_hash=top.hex("root_hash"),
         root_format=top.text("root_format"),

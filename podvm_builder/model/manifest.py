@@ -46,6 +46,8 @@ class ImageManifest:
     target: str
     profile: str
     ids: Ids
+    recipe: str
+    """Hex SHA-256 over every file of the recipe that mkosi was given: path, mode and content."""
     flags: tuple[str, ...]
     """``selftest``, ``debug``: what a verifier must know."""
     root_hash: str
@@ -58,7 +60,7 @@ class ImageManifest:
     source_date_epoch: int
     tools: Mapping[str, str]
     """``spec``: id of the tools tree's specification; ``packages``: digest of what was installed in it;
-    ``mkosi``, ``systemd``: versions; ``host`` instead where the host's tools were used."""
+    ``mkosi``, ``systemd``: versions."""
     files: Mapping[str, FileRecord]
     """``image.raw``, ``image.efi`` … by name."""
     packages: tuple[PackageRecord, ...]

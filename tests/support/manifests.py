@@ -56,6 +56,7 @@ def build(
         target=target,
         profile=target,
         ids=Ids(rootfs="aa" * 32, image="bb" * 32, plan="cc" * 32),
+        recipe="ab" * 32,
         flags=("selftest",),
         root_hash="dd" * 32,
         root_format="erofs",

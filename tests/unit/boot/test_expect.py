@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -13,6 +14,7 @@ from podvm_builder.boot.expect import Expectation, expect
 from podvm_builder.boot.firmware import BootFirmware
 from podvm_builder.boot.folder import BuildOutput
 from podvm_builder.boot.machine import Machine
+from podvm_builder.boot.userdata import INITDATA, initdata_text
 from podvm_builder.formats.ovmf import HashTableArea
 from podvm_builder.measure.artifacts import read_boot_artifacts
 from podvm_builder.measure.tpm import TpmBoot, predict_tpm
@@ -58,15 +60,18 @@ def values(expectation: Expectation, origin: str) -> set[int]:
 
 def test_the_documents_own_machine_is_held_to_the_document(built: BuildOutput) -> None:
     found = held(built, Machine())
-    assert found.computed == ()
+    # the init data is this boot's own
+    assert found.computed == ("tpm.pcr08",)
     assert values(found, "disk") >= {4, 5, 7, 9, 11, 12, 13, 14}
-    assert values(found, prove.COMPUTED) == set()
+    (bound,) = [row for row in found.rows if row.origin == ("log", prove.COMPUTED)]
+    digest = hashlib.sha256(initdata_text(INITDATA)).digest()
+    assert (bound.alg, bound.value) == ("sha256", hashlib.sha256(bytes(32) + digest).digest())
 
 
 def test_another_state_of_secure_boot_is_computed_where_it_matters(built: BuildOutput) -> None:
     found = held(built, Machine(secure_boot="off"))
-    assert found.computed == ("tpm.pcr04", "tpm.pcr07")
-    assert values(found, prove.COMPUTED) == {4, 7}
+    assert found.computed == ("tpm.pcr04", "tpm.pcr07", "tpm.pcr08")
+    assert values(found, prove.COMPUTED) == {4, 7, 8}
     assert values(found, "disk") >= {5, 9, 11, 12, 13, 14}
     document = {prove.key(row): row.value for row in built.measurements.measurements}
     assert all(row.value != document[prove.key(row)] for row in found.rows if prove.number(row) == 7)

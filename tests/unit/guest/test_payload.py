@@ -126,3 +126,30 @@ def test_shell_scripts_pass_shellcheck(tmp_path: Path) -> None:
         cwd=tmp_path,
         check=True,
     )
+
+
+def test_no_agent_starts_on_a_machine_that_could_not_be_bound_to_its_initdata() -> None:
+    assert unit("process-user-data.service")["Service"]["ExecStartPost"].endswith(
+        "/usr/local/lib/podvm/extend-initdata"
+    )
+    agent = unit("attestation-agent.service")["Unit"]
+    assert agent["Requires"] == agent["After"] == "process-user-data.service"
+
+
+@pytest.mark.parametrize(
+    ("target", "bound"),
+    [
+        ("debian-13/none/aws", True),
+        ("debian-13/snp/azure", True),
+        ("debian-13/tdx/azure", True),
+        ("debian-13/snp/libvirt", False),
+        ("debian-13/tdx/gcp", False),
+    ],
+)
+def test_targets_whose_evidence_is_a_tpm_s_insist_on_the_binding(target: str, bound: bool) -> None:
+    plan = selftest_plan(target)
+    assert (
+        ("podvm.initdata=pcr8" in plan.kernel.cmdline)
+        == bound
+        == (plan.evidence.kind in ("tpm", "az-snp-vtpm", "az-tdx-vtpm"))
+    )
