@@ -27,6 +27,7 @@ manifests = st.builds(
     flags=tuples,
     root_hash=digests,
     root_format=texts,
+    recipe=digests,
     phases=tuples,
     platform=st.builds(
         PlatformPlan,
