@@ -78,7 +78,8 @@ def test_levels_are_about_targets_that_work() -> None:
 def test_the_highest_proof_counts() -> None:
     known = catalogue()
     assert known.level(Target.parse("debian-13/snp/libvirt")) == "booted"
-    assert known.level(Target.parse("debian-13/snp/libvirt+debug")) == "planned"
+    assert known.level(Target.parse("debian-13/snp/libvirt+debug")) == "validated"
+    assert known.level(Target.parse("debian-13/snp/libvirt+debug+gpu")) == "planned"
 
 
 def test_the_tools_id_is_over_the_set_of_packages(folder: Path) -> None:
