@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from podvm_builder.model.measurement import Measurement, MeasurementSet
 
 Value = str | int | bool
+
+_DIGEST = re.compile(r"\b(sha[0-9]{1,3}:[0-9a-f]{12})[0-9a-f]+")
+"""In a column, twelve digits tell digests apart; the document has them whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,31 @@ def _table(rows: Sequence[Measurement]) -> list[str]:
     lines += _columns([header, *cells])
     remarks = list(dict.fromkeys(row.reason for row in rows if row.value is not None and row.reason))
     if remarks:
-        lines += ["", *(f"note: {remark}" for remark in remarks)]
+        lines += ["", *(f"note: {_about(rows, remark)}{remark}" for remark in remarks)]
     return [*lines, ""]
+
+
+def _about(rows: Sequence[Measurement], remark: str) -> str:
+    """Return what selects the rows that a remark is about, e.g. ``boot disk: ``; nothing where it is all of them."""
+    chosen = [row for row in rows if row.reason == remark and row.value is not None]
+    registers = dict.fromkeys(row.register for row in chosen)
+    others = [row for row in rows if row.register in registers and row not in chosen]
+    words = []
+    if len(registers) < len({row.register for row in rows}):
+        words.append(", ".join(registers))
+    if others:
+        words += _difference(chosen, others)
+    return f"{' with '.join(words)}: " if words else ""
+
+
+def _difference(chosen: Sequence[Measurement], others: Sequence[Measurement]) -> list[str]:
+    """Return the first entry of the variant, else the bank, that some rows have and others have not."""
+    for name in dict.fromkeys(name for row in chosen for name in row.variant):
+        values = dict.fromkeys(row.variant.get(name) for row in chosen)
+        if values.keys().isdisjoint(row.variant.get(name) for row in others):
+            return [f"{name} {', '.join(_cell(value) for value in values)}"]
+    banks = dict.fromkeys(row.alg for row in chosen)
+    return [] if any(row.alg in banks for row in others) else [f"bank {', '.join(banks)}"]
 
 
 def _merge_banks(rows: Sequence[Measurement]) -> list[_Line]:
@@ -86,7 +113,11 @@ def _variants(rows: Sequence[Measurement]) -> tuple[dict[str, Value], list[str]]
 
 
 def _cells(row: Measurement, names: Sequence[str]) -> list[str]:
-    return [_text(row.variant[name]) if name in row.variant else "-" for name in names]
+    return [_cell(row.variant.get(name)) for name in names]
+
+
+def _cell(value: Value | None) -> str:
+    return "-" if value is None else _DIGEST.sub("\\1…", _text(value))
 
 
 def _value(row: Measurement) -> str:
