@@ -10,12 +10,10 @@ from typing import Any
 from podvm_builder.errors import FormatError, InputError, Place
 from podvm_builder.formats.documents import MAX_DOCUMENT, parse_measurements
 from podvm_builder.formats.manifest import manifest_from_json
+from podvm_builder.model.layout import MANIFEST, MEASUREMENTS, RAW, UKI
 from podvm_builder.model.manifest import ImageManifest
 from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.tools.files import write_atomic
-
-IMAGE = "image.raw"
-KERNEL = "image.efi"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +28,7 @@ class BuildOutput:
     @property
     def kernel(self) -> Path:
         """The UKI beside the disk, which need not be there."""
-        return self.image.with_name(KERNEL)
+        return self.image.with_name(UKI)
 
 
 def read_folder(folder: Path) -> BuildOutput:
@@ -42,19 +40,19 @@ def read_folder(folder: Path) -> BuildOutput:
     """
     if not folder.is_dir():
         raise InputError(f"`{folder}` is not a folder", code="PVB500", hint="give the folder that `build` printed")
-    image = folder / IMAGE
+    image = folder / RAW
     if not image.is_file():
         raise _absent(image)
     try:
-        manifest = manifest_from_json(json.loads(_read(folder / "manifest.json")))
+        manifest = manifest_from_json(json.loads(_read(folder / MANIFEST)))
     except (ValueError, RecursionError) as error:
-        raise _damaged(folder / "manifest.json", f"not JSON: {error}") from error
+        raise _damaged(folder / MANIFEST, f"not JSON: {error}") from error
     except FormatError as error:
-        raise _damaged(folder / "manifest.json", error.what) from error
+        raise _damaged(folder / MANIFEST, error.what) from error
     try:
-        measurements = parse_measurements(_read(folder / "measurements.json"))
+        measurements = parse_measurements(_read(folder / MEASUREMENTS))
     except FormatError as error:
-        raise _damaged(folder / "measurements.json", error.what) from error
+        raise _damaged(folder / MEASUREMENTS, error.what) from error
     return BuildOutput(image=image, manifest=manifest, measurements=measurements)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from podvm_builder.boot.firmware import VARIABLES, BootFirmware, named_firmware, plain_firmware
-from podvm_builder.boot.folder import IMAGE, KERNEL, BuildOutput
+from podvm_builder.boot.folder import BuildOutput
 from podvm_builder.boot.keys import SigningKeys
 from podvm_builder.boot.machine import Machine
 from podvm_builder.errors import InputError
@@ -14,6 +14,7 @@ from podvm_builder.formats.kernel_hashes import KernelHashes, encode_kernel_hash
 from podvm_builder.formats.varstore import parse_variable_store
 from podvm_builder.measure.boot_log import DIRECT
 from podvm_builder.measure.secure_boot import Keys
+from podvm_builder.model.layout import RAW, UKI
 from podvm_builder.tools.files import sha256_file
 from podvm_builder.tools.process import Say
 from podvm_builder.tools.tree import ToolsTree
@@ -90,10 +91,10 @@ def prepare(
         BuildFailed: PVB516, keys or signatures could not be made.
     """
     digest = sha256_file(output.image)
-    record = output.manifest.files.get(IMAGE)
+    record = output.manifest.files.get(RAW)
     notes = []
     if record is not None and record.sha256 != digest:
-        notes.append(f"{IMAGE} is not the file that the manifest records (sha256 {record.sha256})")
+        notes.append(f"{RAW} is not the file that the manifest records (sha256 {record.sha256})")
     if firmware is None:
         found = plain_firmware(tree, machine)
     else:
@@ -101,11 +102,11 @@ def prepare(
     kernel = hashes = None
     if machine.boot == DIRECT:
         kernel = output.kernel
-        wanted = output.manifest.files.get(KERNEL)
+        wanted = output.manifest.files.get(UKI)
         if not kernel.is_file() or wanted is None:
-            raise InputError(f"`{kernel.parent}` has no `{KERNEL}`", code="PVB500", hint="build the target again")
+            raise InputError(f"`{kernel.parent}` has no `{UKI}`", code="PVB500", hint="build the target again")
         if sha256_file(kernel) != wanted.sha256:
-            notes.append(f"{KERNEL} is not the file that the manifest records (sha256 {wanted.sha256})")
+            notes.append(f"{UKI} is not the file that the manifest records (sha256 {wanted.sha256})")
         # the hashes are those that the launch digest covers, whatever lies in the file now
         hashes = encode_kernel_hashes(KernelHashes(kernel=bytes.fromhex(wanted.sha256)))
     image, keys = output.image, None

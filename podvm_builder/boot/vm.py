@@ -21,13 +21,14 @@ from podvm_builder.boot.machine import FORWARDER_PORT, Machine, Wiring, qemu_arg
 from podvm_builder.boot.port import ForwarderProbe
 from podvm_builder.boot.qmp import Monitor
 from podvm_builder.boot.tap import TpmTap
+from podvm_builder.model.layout import RAW, UKI
 from podvm_builder.tools.process import stop
 from podvm_builder.tools.sandbox import Bind
 from podvm_builder.tools.tree import ToolsTree
 
 _INSIDE = "/mnt/boot"
-_IMAGE_INSIDE = "/mnt/image.raw"
-_KERNEL_INSIDE = "/mnt/image.efi"
+_IMAGE_INSIDE = f"/mnt/{RAW}"
+_KERNEL_INSIDE = f"/mnt/{UKI}"
 _MAX_LOG = 1 << 16
 
 

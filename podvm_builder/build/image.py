@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podvm_builder.build.mkosi import Conditions, Inputs, run_mkosi
-from podvm_builder.build.outputs import RAW, UKI, collect, make_manifest, read_packages, settle
+from podvm_builder.build.outputs import collect, make_manifest, read_packages, settle
 from podvm_builder.build.progress import Steps
 from podvm_builder.build.reuse import LOG, find_image, take_image
 from podvm_builder.errors import Finding, Lacking
 from podvm_builder.formats.documents import measurements_to_json
 from podvm_builder.formats.manifest import manifest_to_json
 from podvm_builder.measure.image import measure_image
+from podvm_builder.model.layout import MANIFEST, MEASUREMENTS, RAW, UKI
 from podvm_builder.model.manifest import ImageManifest, PackageRecord
 from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.model.plan import Plan
@@ -115,11 +116,11 @@ def build_image(plan: Plan, components: Mapping[str, bytes], *, options: Options
                 )
             with steps.step("inspect"):
                 manifest = make_manifest(plan, recipe, folder=new, packages=packages, components=components, tree=tree)
-                _write_json(new / "manifest.json", manifest_to_json(manifest))
+                _write_json(new / MANIFEST, manifest_to_json(manifest))
             with steps.step("measure"):
                 firmware = _firmware(plan, tree=tree, options=options, mirrors=mirrors, steps=steps)
                 measurements = measure(new, manifest, firmware)
-                _write_json(new / "measurements.json", measurements_to_json(measurements))
+                _write_json(new / MEASUREMENTS, measurements_to_json(measurements))
             with steps.step("export"):
                 names, why_none = _export(new, measurements)
                 if log.exists():

@@ -14,14 +14,13 @@ from podvm_builder.errors import BuildFailed
 from podvm_builder.formats.uki import parse_uki
 from podvm_builder.guest.components import COMPONENTS
 from podvm_builder.guest.payload import PHASES
+from podvm_builder.model.layout import RAW, UKI
 from podvm_builder.model.manifest import ComponentRecord, FileRecord, ImageManifest, PackageRecord
 from podvm_builder.model.plan import Plan
 from podvm_builder.model.recipe import RecipeTree, recipe_digest
 from podvm_builder.tools.files import FileReader, move_file, sha256_file, writing
 from podvm_builder.tools.tree import ToolsTree, require
 
-RAW = "image.raw"
-UKI = "image.efi"
 _MKOSI_MANIFEST = "image.manifest"
 _ROOT_HASH = re.compile(rb"(?:^|\s)roothash=([0-9a-f]{64,128})(?=\s|\0|$)")
 

@@ -7,9 +7,9 @@ import os
 import shutil
 from pathlib import Path
 
-from podvm_builder.build.outputs import RAW, UKI
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.manifest import manifest_from_json
+from podvm_builder.model.layout import MANIFEST, RAW, UKI
 from podvm_builder.model.manifest import FileRecord, ImageManifest
 from podvm_builder.model.recipe import RecipeTree, recipe_digest
 from podvm_builder.tools.files import sha256_file, writing
@@ -25,7 +25,7 @@ def find_image(folder: Path, recipe: RecipeTree, tree: ToolsTree) -> ImageManife
     damaged one is built again.
     """
     try:
-        manifest = manifest_from_json(json.loads((folder / "manifest.json").read_bytes()))
+        manifest = manifest_from_json(json.loads((folder / MANIFEST).read_bytes()))
         made_of = (manifest.recipe, manifest.tools.get("packages"))
         whole = all(_is(folder / name, manifest.files[name]) for name in (RAW, UKI)) and (folder / LOG).is_file()
     except (OSError, ValueError, RecursionError, KeyError, FormatError):

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from podvm_builder.build.image import Built, Options, inputs_of
 from podvm_builder.build.mkosi import Conditions, run_mkosi
-from podvm_builder.build.outputs import RAW, UKI, read_packages
+from podvm_builder.build.outputs import read_packages
 from podvm_builder.build.progress import Steps
 from podvm_builder.errors import BuildFailed, Finding
 from podvm_builder.formats.gpt import Partition, parse_gpt
 from podvm_builder.formats.readers import chunks, window
 from podvm_builder.formats.uki import SECTIONS, parse_uki
+from podvm_builder.model.layout import RAW, UKI
 from podvm_builder.model.plan import Plan
 from podvm_builder.model.reader import BinaryReader
 from podvm_builder.tools.cache import work_folder

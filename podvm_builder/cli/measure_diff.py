@@ -15,6 +15,7 @@ from podvm_builder.formats.documents import MAX_DOCUMENT, parse_measurements
 from podvm_builder.formats.manifest import manifest_from_json
 from podvm_builder.measure.diff import diff_manifests, diff_measurements
 from podvm_builder.measure.machine import measure_tpm
+from podvm_builder.model.layout import MANIFEST, MEASUREMENTS
 from podvm_builder.model.manifest import ImageManifest
 from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.report.diff import diff_to_json, render_diff
@@ -47,14 +48,14 @@ def command(*, left: Path, right: Path, output_format: str) -> int:
 
 def _read(path: Path) -> tuple[MeasurementSet, ImageManifest | None]:
     if path.is_dir():
-        document = path / "measurements.json"
+        document = path / MEASUREMENTS
         if not document.is_file():
             raise InputError(
-                f"`{path}` has no measurements.json",
+                f"`{path}` has no {MEASUREMENTS}",
                 code="PVB260",
                 hint=f"podvm-build measure image {path} --format json > {document}",
             )
-        return _document(document), _manifest(path / "manifest.json")
+        return _document(document), _manifest(path / MANIFEST)
     with named(path), open_disk(path) as reader:
         if reader.read_at(0, min(1, reader.size)) != b"{":
             return measure_tpm(reader, workers=min(4, os.cpu_count() or 1)), None

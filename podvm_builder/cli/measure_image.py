@@ -16,7 +16,8 @@ from podvm_builder.cli.measure_output import print_set
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.manifest import manifest_from_json
 from podvm_builder.formats.ovmf import MAX_IMAGE
-from podvm_builder.measure.image import RAW, UKI, measure_image
+from podvm_builder.measure.image import measure_image
+from podvm_builder.model.layout import MANIFEST, RAW, UKI
 from podvm_builder.model.manifest import ImageManifest
 from podvm_builder.tools.files import FileReader
 
@@ -37,7 +38,7 @@ def command(*, folder: Path, firmware: Path | None, cache: Path | None, output_f
 
     DIR holds a build's image.raw, image.efi and manifest.json; nothing in it is written to.
     """
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     with named(path):
         manifest = _manifest(read_file(path, limit=_MAX_MANIFEST))
     images = _firmware(manifest, firmware, cache)

@@ -11,6 +11,7 @@ import click
 from podvm_builder.cli.common import format_option, print_json
 from podvm_builder.cli.input_files import named, read_file
 from podvm_builder.cli.lazy import CommandGroup
+from podvm_builder.model.layout import MEASUREMENTS
 from podvm_builder.refvalues import EXPORTERS, NEWEST, SUPPORTED, ExportOptions
 from podvm_builder.refvalues.trustee import RULES
 
@@ -77,7 +78,7 @@ def export(
     from podvm_builder.refvalues import reference_values
 
     options = ExportOptions(expiration=expires, name=name, namespace=namespace)
-    source = measurements / "measurements.json" if measurements.is_dir() else measurements
+    source = measurements / MEASUREMENTS if measurements.is_dir() else measurements
     with named(source):
         found = parse_measurements(_read(source))
     values = reference_values(found, trustee=trustee, evidence=evidence, allow_unbound=allow_unbound_image)

@@ -30,7 +30,7 @@ SECURE_BOOT = ("absent", "off", "on")
 PHASES = ("enter-initrd", "leave-initrd", "sysinit", "ready")
 """Words that systemd's boot phase units extend PCR 11 with until the system is up."""
 
-UKI = "UKI"
+UKI_SUBJECT = "UKI"
 LOADER = "systemd-boot"
 NO_AUTHORITIES: Mapping[str, Signature] = {}
 
@@ -68,8 +68,8 @@ def boot_log(
         cmdline: what the kernel gets, None where that is not known; then its event is left out.
         phases: words of systemd's boot phase units, in order, as far as the boot has come.
         keys: the secure-boot variables; firmware without any where they are not given.
-        authorities: with secure boot on, the entry of db that lets each program pass: :data:`LOADER`, :data:`UKI`, and
-            addons by their paths. Each is measured once a boot.
+        authorities: with secure boot on, the entry of db that lets each program pass: :data:`LOADER`,
+            :data:`UKI_SUBJECT`, and addons by their paths. Each is measured once a boot.
         loader_conf: systemd-boot's configuration, where it measures it.
         sidecars: what the stub adds from the EFI system partition.
     """
@@ -78,18 +78,18 @@ def boot_log(
     calling = firmware(4, "EV_EFI_ACTION", _CALLING, "call of the boot option")
     table = [firmware(5, "EV_EFI_GPT_EVENT", measured_data(gpt), "partition table")] if gpt is not None else []
     vouched = _Authorities(algorithms, authorities)
-    uki = _application(digests.uki, "UKI", "firmware")
+    uki = _application(digests.uki, UKI_SUBJECT, "firmware")
     events = list(_variables(algorithms, secure_boot, keys))
     if boot == DIRECT:
-        events += [*vouched.event(UKI), uki, calling, *separators]
+        events += [*vouched.event(UKI_SUBJECT), uki, calling, *separators]
     elif digests.loader is None:
-        events += [calling, *separators, *vouched.event(UKI), *table, uki]
+        events += [calling, *separators, *vouched.event(UKI_SUBJECT), *table, uki]
     else:
         loader = _application(digests.loader, "systemd-boot", "firmware")
         events += [calling, *separators, *vouched.event(LOADER), *table, loader]
         if loader_conf is not None:
             events.append(_tagged(_LOADER_CONF, digest_bytes(loader_conf, algorithms), "loader.conf", 5))
-        events += [*vouched.event(UKI), uki]
+        events += [*vouched.event(UKI_SUBJECT), uki]
     events += _sections(digests, algorithms)
     for path, digest in digests.addons.items():
         events += [*vouched.event(path), _application(digest, f"addon {path}", "firmware, for systemd-stub")]

@@ -20,6 +20,7 @@ from podvm_builder.measure.tpm import DEFAULT_BANKS, TpmBoot, hash_boot, predict
 from podvm_builder.measure.userspace import Userspace, inspect
 from podvm_builder.measure.vmm import find_vmm
 from podvm_builder.model.axes import Target
+from podvm_builder.model.layout import RAW, UKI
 from podvm_builder.model.manifest import ImageManifest
 from podvm_builder.model.measurement import Identification, Measurement, MeasurementSet, Status
 from podvm_builder.model.plan import EvidencePlan, PlatformPlan
@@ -27,8 +28,6 @@ from podvm_builder.model.reader import BinaryReader
 from podvm_builder.model.region import Region
 
 CODE = "PVB247"
-RAW = "image.raw"
-UKI = "image.efi"
 
 _CLOUD_FIRMWARE = "covers firmware that the cloud provides, and not the image"
 _CLOUD_KEYS = "covers secure-boot state and keys of the cloud's firmware, which the image does not decide"

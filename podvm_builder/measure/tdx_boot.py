@@ -18,7 +18,7 @@ from podvm_builder.formats.pe import authenticode, parse_pe
 from podvm_builder.formats.readers import chunks
 from podvm_builder.formats.td_hob import q35_memory
 from podvm_builder.formats.uki import Uki, kernel_version
-from podvm_builder.measure.boot_log import DIRECT, DISK, UKI, boot_log
+from podvm_builder.measure.boot_log import DIRECT, DISK, UKI_SUBJECT, boot_log
 from podvm_builder.measure.rtmr import ALGORITHM, register_of
 from podvm_builder.measure.secure_boot import Keys, authority
 from podvm_builder.measure.tpm import Finding, TpmBoot, TpmPrediction
@@ -176,7 +176,7 @@ def kernel_boot(
             reason = f"firmware with these keys does not start the kernel: {entry}"
             unknown = dict.fromkeys(range(3), (Status.UNPREDICTABLE, reason))
         else:
-            authorities[UKI] = entry
+            authorities[UKI_SUBJECT] = entry
     line = append + (SUFFIX if initrd is not None and initrd.size else b"")
     found = UkiDigests(
         file=_sha256(kernel),
@@ -211,7 +211,7 @@ def kernel_boot(
     return TdxBoot(
         boot=DIRECT,
         secure_boot=secure_boot,
-        log=tuple(replace(event, subject=event.subject.replace(UKI, "kernel")) for event in log),
+        log=tuple(replace(event, subject=event.subject.replace(UKI_SUBJECT, "kernel")) for event in log),
         unknown=unknown,
         basis={1: basis, 2: files},
         variant={"kernel_header": header},

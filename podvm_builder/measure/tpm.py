@@ -14,7 +14,7 @@ from podvm_builder.formats.efi_siglist import Signature
 from podvm_builder.formats.pe import authenticode, parse_pe
 from podvm_builder.formats.uki import Uki
 from podvm_builder.measure.artifacts import BootArtifacts
-from podvm_builder.measure.boot_log import DIRECT, DISK, LOADER, UKI, boot_log
+from podvm_builder.measure.boot_log import DIRECT, DISK, LOADER, UKI_SUBJECT, boot_log
 from podvm_builder.measure.secure_boot import Keys, authority
 from podvm_builder.measure.sidecars import REMARK, Sidecars, read_sidecars
 from podvm_builder.measure.stub import NO_CMDLINE, command_line, stub_doubts, stub_rules
@@ -215,7 +215,7 @@ def _authorities(
     if boot.secure_boot != "on" or boot.keys is None:
         return {}, {}
     uki = artifacts.uki
-    programs = [(UKI, uki.reader, uki.image, digests.uki)]
+    programs = [(UKI_SUBJECT, uki.reader, uki.image, digests.uki)]
     if artifacts.loader is not None and boot.boot == DISK and digests.loader is not None:
         reader = artifacts.loader.reader
         programs.insert(0, (LOADER, reader, parse_pe(reader), digests.loader))
@@ -227,7 +227,7 @@ def _authorities(
         entry = authority(boot.keys, reader, image, digest)
         if isinstance(entry, Signature):
             found[name] = entry
-        elif name in (UKI, LOADER):
+        elif name in (UKI_SUBJECT, LOADER):
             reason = f"firmware with these keys does not start the {name}: {entry}"
             refused |= dict.fromkeys((4, 5, 7, 9, 11, 12, 13, 14), (Status.UNPREDICTABLE, reason))
         else:

@@ -23,7 +23,7 @@ from podvm_builder.boot.machine import Machine
 from podvm_builder.boot.run import boot
 from podvm_builder.build.image import Options, build_image
 from podvm_builder.build.mkosi import Conditions, Inputs, run_mkosi
-from podvm_builder.build.outputs import RAW, UKI, collect
+from podvm_builder.build.outputs import collect
 from podvm_builder.build.progress import Steps
 from podvm_builder.catalog.load import catalogue
 from podvm_builder.guest.components import selftest
@@ -31,6 +31,7 @@ from podvm_builder.guest.payload import PRESET, UNITS, payload_identity
 from podvm_builder.measure.artifacts import read_boot_artifacts
 from podvm_builder.measure.tpm import TpmBoot, predict_tpm
 from podvm_builder.model.axes import Target
+from podvm_builder.model.layout import RAW, UKI
 from podvm_builder.model.recipe import RecipeFile
 from podvm_builder.planning.identity import components_digest
 from podvm_builder.planning.make import make_plan

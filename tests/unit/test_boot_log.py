@@ -13,7 +13,7 @@ from podvm_builder.formats.efi_siglist import Signature, parse_signature_lists
 from podvm_builder.formats.eventlog import EventLog, parse_event_log
 from podvm_builder.formats.gpt import Gpt, measured_data, parse_gpt
 from podvm_builder.formats.readers import BytesReader, Extent, ExtentReader
-from podvm_builder.measure.boot_log import UKI, boot_log
+from podvm_builder.measure.boot_log import UKI_SUBJECT, boot_log
 from podvm_builder.measure.secure_boot import Keys
 from podvm_builder.measure.stub import stub_rules
 from podvm_builder.measure.tpm import fold
@@ -87,7 +87,7 @@ def _keys(log: EventLog) -> tuple[Keys, dict[str, Signature]]:
             assert len(found[name]) == size
     keys = Keys(**{name: data for name, data in found.items() if name != "secureboot"})
     entries = parse_signature_lists(keys.db)
-    return keys, dict(zip([UKI], entries, strict=False))
+    return keys, dict(zip([UKI_SUBJECT], entries, strict=False))
 
 
 @pytest.mark.parametrize(("name", "version", "secure_boot"), BOOTS)
