@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -26,7 +25,7 @@ from podvm_builder.model.recipe import RecipeTree
 from podvm_builder.recipes.mkosi import render
 from podvm_builder.refvalues import export_all, reference_values
 from podvm_builder.tools.cache import layer_date, layer_folder, layer_lock, prune_layers, work_folder
-from podvm_builder.tools.files import FileReader, replace_folder, write_atomic, writing
+from podvm_builder.tools.files import FileReader, hashing_threads, replace_folder, write_atomic, writing
 from podvm_builder.tools.firmware import NotAtHand, get_firmware
 from podvm_builder.tools.lock import Held, lock
 from podvm_builder.tools.mirror import Mirrors, find_mirrors
@@ -197,7 +196,7 @@ def measure(folder: Path, manifest: ImageManifest, firmware: Mapping[str, bytes]
         FormatError, InputError: as :func:`podvm_builder.measure.image.measure_image`.
     """
     with FileReader(folder / RAW) as image, FileReader(folder / UKI) as uki:
-        return measure_image(manifest, image=image, uki=uki, firmware=firmware, workers=os.cpu_count() or 1)
+        return measure_image(manifest, image=image, uki=uki, firmware=firmware, workers=hashing_threads())
 
 
 @contextmanager

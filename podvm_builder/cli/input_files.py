@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from podvm_builder.errors import FormatError, InputError, Place
+from podvm_builder.tools.unreadable import unreadable
 
 _CHUNK = 1 << 20
 
@@ -26,7 +27,7 @@ def named(path: Name) -> Iterator[None]:
         error.place = error.place or Place(file=os.fspath(path))
         raise
     except OSError as error:
-        raise InputError(f"cannot read `{os.fspath(path)}`: {error.strerror}", code="PVB320") from None
+        raise unreadable(path, error) from None
 
 
 def read_file(path: Name, *, limit: int) -> bytes:

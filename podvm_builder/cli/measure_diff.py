@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 
 import click
 
 from podvm_builder.cli.common import format_option, print_json
 from podvm_builder.cli.input_files import named, read_file
-from podvm_builder.errors import Exit, FormatError, InputError
+from podvm_builder.errors import Exit, InputError
 from podvm_builder.formats.documents import MAX_DOCUMENT, parse_measurements
-from podvm_builder.formats.manifest import manifest_from_json
 from podvm_builder.measure.diff import diff_manifests, diff_measurements
 from podvm_builder.measure.machine import measure_tpm
 from podvm_builder.model.layout import MANIFEST, MEASUREMENTS
@@ -20,6 +17,8 @@ from podvm_builder.model.manifest import ImageManifest
 from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.report.diff import diff_to_json, render_diff
 from podvm_builder.tools.disks import open_disk
+from podvm_builder.tools.files import hashing_threads
+from podvm_builder.tools.output import read_manifest
 
 _PATH = click.Path(path_type=Path)
 
@@ -55,23 +54,13 @@ def _read(path: Path) -> tuple[MeasurementSet, ImageManifest | None]:
                 code="PVB260",
                 hint=f"podvm-build measure image {path} --format json > {document}",
             )
-        return _document(document), _manifest(path / MANIFEST)
+        return _document(document), read_manifest(path) if (path / MANIFEST).is_file() else None
     with named(path), open_disk(path) as reader:
         if reader.read_at(0, min(1, reader.size)) != b"{":
-            return measure_tpm(reader, workers=min(4, os.cpu_count() or 1)), None
+            return measure_tpm(reader, workers=hashing_threads()), None
     return _document(path), None
 
 
 def _document(path: Path) -> MeasurementSet:
     with named(path):
         return parse_measurements(read_file(path, limit=MAX_DOCUMENT))
-
-
-def _manifest(path: Path) -> ImageManifest | None:
-    if not path.is_file():
-        return None
-    with named(path):
-        try:
-            return manifest_from_json(json.loads(read_file(path, limit=MAX_DOCUMENT)))
-        except (ValueError, RecursionError) as error:
-            raise FormatError(f"not JSON: {error}", code="PVB203") from error

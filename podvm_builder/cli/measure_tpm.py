@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -16,6 +15,7 @@ from podvm_builder.measure.boot_log import BOOT_PATHS, DISK, SECURE_BOOT
 from podvm_builder.measure.machine import measure_tpm
 from podvm_builder.measure.tpm import BANKS, DEFAULT_BANKS
 from podvm_builder.tools.disks import open_disk
+from podvm_builder.tools.files import hashing_threads
 
 _PATH = click.Path(path_type=Path)
 
@@ -101,6 +101,6 @@ def command(
             keys=keys,
             phases=phases or None,
             banks=tuple(dict.fromkeys(banks)),
-            workers=min(4, os.cpu_count() or 1),
+            workers=hashing_threads(),
         )
     print_set(found, output_format)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from podvm_builder.errors import InputError, Place
+from podvm_builder.tools.unreadable import unreadable
 
 if TYPE_CHECKING:
     from podvm_builder.model.axes import Target
@@ -111,7 +112,7 @@ def read_profile(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise InputError(f"cannot read the profile: {error.strerror}", code="PVB121", place=place) from None
+        raise unreadable(path, error, what="the profile", code="PVB121", place=place) from None
     if len(data) > _MAX_BYTES:
         raise InputError(f"the profile is larger than {_MAX_BYTES} bytes", code="PVB109", place=place)
     try:
@@ -119,7 +120,10 @@ def read_profile(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(
-            f"the profile is not UTF-8 (byte {error.start})", code="PVB121", place=Place(file=str(path), line=line)
+            f"the profile is not UTF-8 (byte {error.start})",
+            code="PVB121",
+            place=Place(file=str(path), line=line),
+            hint="save it as UTF-8 text",
         ) from None
 
 

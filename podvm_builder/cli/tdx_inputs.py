@@ -42,7 +42,7 @@ from podvm_builder.measure.tdx_measure import image_boot, without_state
 from podvm_builder.model.measurement import Status
 from podvm_builder.model.reader import BinaryReader
 from podvm_builder.tools.disks import open_disk
-from podvm_builder.tools.files import FileReader
+from podvm_builder.tools.files import FileReader, hashing_threads
 
 _MAX_LOADER = 1 << 20
 
@@ -161,12 +161,8 @@ def _read_boot(booted: Booted, firmware: TdxFirmware, state: str, memory: Sequen
             secure_boot=state,
             keys=keys,
             lone_uki=booted.uki is not None,
-            workers=_workers(),
+            workers=hashing_threads(),
         )
-
-
-def _workers() -> int:
-    return min(4, os.cpu_count() or 1)
 
 
 def _kernel(booted: Booted, path: Path, firmware: TdxFirmware, state: str, memory: Sequence[int]) -> TdxBoot:
@@ -176,7 +172,7 @@ def _kernel(booted: Booted, path: Path, firmware: TdxFirmware, state: str, memor
                 if getattr(booted, name) is not None:
                     raise InputError(f"`--{name.replace('_', '-')}` with a UKI, which brings its own", code=CODE)
             return image_boot(
-                reader, boot=DIRECT, secure_boot=state, keys=firmware.keys, lone_uki=True, workers=_workers()
+                reader, boot=DIRECT, secure_boot=state, keys=firmware.keys, lone_uki=True, workers=hashing_threads()
             )
         header = booted.kernel_header or _header(firmware)
         size = _one_size(memory) if header == FILLED and booted.initrd is not None else None

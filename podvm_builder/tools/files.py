@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from podvm_builder.errors import FormatError, InputError, Lacking
+from podvm_builder.tools.unreadable import unreadable
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -31,6 +32,11 @@ _NOT_OURS = {
 }
 
 
+def hashing_threads() -> int:
+    """Return how many threads hash a file: one for each CPU that this process may use. No result depends on it."""
+    return len(os.sched_getaffinity(0))
+
+
 class FileReader:
     """A file as a :class:`~podvm_builder.model.reader.BinaryReader`; a context manager that closes it."""
 
@@ -44,12 +50,12 @@ class FileReader:
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise InputError(f"cannot read `{path}`: {error.strerror}", code="PVB320") from None
+            raise unreadable(path, error) from None
         # a block device has no size in its status, but an end
         self._size = os.lseek(self._fd, 0, os.SEEK_END) if path.is_file() else -1
         if self._size < 0:
             os.close(self._fd)
-            raise InputError(f"`{path}` is not a regular file", code="PVB320")
+            raise InputError(f"`{path}` is not a regular file", code="PVB320", hint="give a file")
 
     @property
     def size(self) -> int:

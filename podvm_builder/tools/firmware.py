@@ -24,6 +24,7 @@ from podvm_builder.tools.mirror import KEYRING, Mirrors
 from podvm_builder.tools.process import Say, read_text
 from podvm_builder.tools.sandbox import Bind
 from podvm_builder.tools.tree import ToolsTree
+from podvm_builder.tools.unreadable import unreadable
 
 MAX_SIZE = 64 << 20
 """Bytes; the largest known firmware has 16 MiB."""
@@ -56,7 +57,7 @@ class NotAtHand:
 
 
 def get_firmware(
-    name: str, *, tree: ToolsTree, cache: Path, mirrors: Mirrors, progress: Say, base: Path = Path()
+    name: str, *, tree: ToolsTree, cache: Path, mirrors: Mirrors | None, progress: Say, base: Path = Path()
 ) -> FirmwareFile | NotAtHand:
     """Return a firmware by its name in the catalogue or by the path of a file.
 
@@ -66,7 +67,7 @@ def get_firmware(
         name: as the plan's platform has it; not empty.
         tree: the tools tree.
         cache: the cache's folder.
-        mirrors: where packages come from.
+        mirrors: where packages come from; None takes what is at hand and fetches nothing.
         progress: takes a line where something is fetched.
         base: what a relative path is relative to.
 
@@ -85,6 +86,8 @@ def get_firmware(
         found = _cached(entry, cache)
         if found is not None:
             return found
+        if mirrors is None:
+            return NotAtHand(name=name, reason="it was not fetched before")
         progress(f"fetching firmware {name}: {entry.package} of Debian {entry.suite}")
         try:
             return _fetch(entry, tree=tree, cache=cache, mirrors=mirrors)
@@ -101,7 +104,7 @@ def _read(name: str, path: Path, entry: Firmware | None, version: str | None) ->
         with path.open("rb") as file:
             data = file.read(MAX_SIZE + 1)
     except OSError as error:
-        raise InputError(f"cannot read firmware `{path}`: {error.strerror}", code="PVB320") from None
+        raise unreadable(path, error, what=f"firmware `{path}`") from None
     if not data or len(data) > MAX_SIZE:
         raise InputError(f"`{path}` is no firmware: it has {'over 64 MiB' if data else 'no content'}", code="PVB323")
     digest = hashlib.sha256(data).hexdigest()

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from podvm_builder.catalog.load import catalogue
 from podvm_builder.cli.app import run
 from podvm_builder.formats.documents import parse_measurements
+from tests.support.fake_tree import make_fake_tree
 from tests.support.firmware import Firmware
 from tests.support.manifests import QEMU, build, evidence, write_folder
 from tests.support.pe import build_uki
@@ -65,13 +67,16 @@ def test_image_without_its_firmware(folder: Path, tmp_path: Path, capsys: pytest
         (["tpm", "--image", "missing"], "PVB320"),
         (["tpm", "--image", "manifest.json"], "PVB242"),
         (["tpm", "--image", "image.raw", "--bank", "md5"], "PVB100"),
-        (["image", "missing"], "PVB320"),
+        (["image", "missing"], "PVB500"),
+        (["image", "."], "PVB500"),
     ],
 )
 def test_bad_input(
     folder: Path, args: list[str], code: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
+    if args == ["image", "."]:
+        (folder / "image.efi").unlink()
     assert run(["measure", *args]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -82,7 +87,27 @@ def test_bad_input(
 def test_a_damaged_manifest(folder: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "manifest.json").write_text(text, encoding="utf-8")
     assert run(["measure", "image", str(folder)]) == 2
-    assert "error[PVB203]" in capsys.readouterr().err
+    assert "error[PVB500]" in capsys.readouterr().err
+
+
+def test_both_commands_that_take_a_folder_say_the_same_of_none(capsys: pytest.CaptureFixture[str]) -> None:
+    said = []
+    for command in (["measure", "image"], ["boot"]):
+        assert run([*command, "/nonexistent"]) == 2
+        said.append(capsys.readouterr().err)
+    assert said[0] == said[1]
+    assert said[0].startswith("error[PVB500]: `/nonexistent` is not a folder\nhint: give the folder that ")
+
+
+def test_firmware_is_not_fetched(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_fake_tree(tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["platform"]["firmware"] = "ovmf-amdsev"
+    manifest["tools"]["spec"] = catalogue().tools.id
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert run(["measure", "image", str(folder), "--cache", str(tmp_path)]) == 0
+    err = capsys.readouterr().err
+    assert "`ovmf-amdsev` is not at hand: it was not fetched before; --firmware FILE gives it" in err
 
 
 def test_file_names_cannot_reach_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
