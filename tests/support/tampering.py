@@ -77,10 +77,14 @@ def _superblock(folder: Path, _tools: Oracle) -> Sequence[str]:
     return ()
 
 
+INSIDE = 320 << 10
+"""More than the kernel reads ahead, less than the module takes."""
+
+
 def unread_offset(folder: Path, tools: Oracle) -> int:
     """Return where in the disk some data of a file lies that no boot reads: the largest kernel module, xfs.
 
-    Found by halving: the half whose loss makes the file unreadable holds its data.
+    Its data begins where halving finds it. Around that edge the kernel reads ahead, so the place is well inside.
     """
     disk = folder / "image.raw"
     root = _root(folder)
@@ -90,18 +94,20 @@ def unread_offset(folder: Path, tools: Oracle) -> int:
     names = _unsquashfs(tools, folder, whole, "-l").decode().splitlines()
     module = next(name.partition("/")[2] for name in names if name.endswith("/xfs.ko"))
     content = _unsquashfs(tools, folder, whole, "-cat", module)
-    (tables,) = struct.unpack_from("<Q", whole, 64)  # the inodes: what stands before them is data
-    low, high = 96, tables
-    while high - low > 1:
+
+    def holds(start: int, end: int) -> bool:
+        """Whether some of the file's data lies there: without it, the file cannot be read."""
+        lost = whole[:start] + bytes(end - start) + whole[end:]
+        return _unsquashfs(tools, folder, lost, "-cat", module) != content
+
+    (high,) = struct.unpack_from("<Q", whole, 64)  # the inodes: what stands before them is data
+    low = 96
+    while high - low > 4096:
         middle = (low + high) // 2
-        lost = whole[:low] + bytes(middle - low) + whole[middle:]
-        if _unsquashfs(tools, folder, lost, "-cat", module) != content:
-            high = middle
-        else:
-            low = middle
-        if high - low <= 4096:
-            break
-    return root.offset + (low + high) // 2
+        low, high = (low, middle) if holds(low, middle) else (middle, high)
+    inner = low + INSIDE
+    assert holds(inner, inner + 4096)
+    return root.offset + inner + 2048
 
 
 def _unsquashfs(tools: Oracle, folder: Path, image: bytes, option: str, *names: str) -> bytes:
