@@ -19,9 +19,16 @@ def render_error(error: PodvmError) -> str:
     lines = [f"error[{error.code}]: {error.message}"]
     if error.place is not None:
         lines += _place(error.place)
+        if error.place.note and not _has_caret(error.place):
+            lines.append(f"hint: {error.place.note}")
     if error.hint:
         lines.append(f"hint: {error.hint}")
     return "\n".join(lines)
+
+
+def _has_caret(place: Place) -> bool:
+    """Say whether there is a caret for a note to stand under."""
+    return None not in (place.line, place.column, place.text)
 
 
 def _place(place: Place) -> list[str]:
@@ -39,6 +46,4 @@ def _place(place: Place) -> list[str]:
             # tabs stay tabs, so that the caret stands under its column however wide a tab is shown
             pad = "".join("\t" if c == "\t" else " " for c in place.text[: place.column - 1])
             lines.append(f" {' ' * len(number)} | {pad}{'^' * max(1, place.length)}{note}")
-    elif place.note:
-        lines.append(f"   = {place.note}")
     return lines
