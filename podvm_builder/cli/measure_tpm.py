@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from podvm_builder.cli.boot_inputs import check_kind
 from podvm_builder.cli.common import explain_option, format_option
 from podvm_builder.cli.input_files import named
 from podvm_builder.cli.measure_output import print_set
@@ -93,9 +94,9 @@ def command(
             hint="give the variable store with `--vars`, or `--pk`, `--kek`, `--db` and `--dbx`",
         )
     with named(path), open_disk(path) as reader:
+        check_kind(reader, uki=uki is not None, code="PVB248")
         found = measure_tpm(
             reader,
-            lone_uki=uki is not None,
             boot=boot,
             secure_boot=state,
             keys=keys,

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from podvm_builder.catalog.ovmf import LAYOUTS
+from podvm_builder.cli.boot_inputs import check_kind
 from podvm_builder.cli.input_files import named, read_file
 from podvm_builder.errors import FormatError, InputError
 from podvm_builder.formats.acpi import (
@@ -155,12 +156,12 @@ def _read_boot(booted: Booted, firmware: TdxFirmware, state: str, memory: Sequen
     if path is None:
         return firmware_boot(booted.path, secure_boot=state, keys=keys)
     with named(path), open_disk(path) as reader:
+        check_kind(reader, uki=booted.uki is not None, code=CODE)
         return image_boot(
             reader,
             boot=booted.path,
             secure_boot=state,
             keys=keys,
-            lone_uki=booted.uki is not None,
             workers=hashing_threads(),
         )
 
@@ -171,9 +172,7 @@ def _kernel(booted: Booted, path: Path, firmware: TdxFirmware, state: str, memor
             for name in ("initrd", "append", "kernel_header"):
                 if getattr(booted, name) is not None:
                     raise InputError(f"`--{name.replace('_', '-')}` with a UKI, which brings its own", code=CODE)
-            return image_boot(
-                reader, boot=DIRECT, secure_boot=state, keys=firmware.keys, lone_uki=True, workers=hashing_threads()
-            )
+            return image_boot(reader, boot=DIRECT, secure_boot=state, keys=firmware.keys, workers=hashing_threads())
         header = booted.kernel_header or _header(firmware)
         size = _one_size(memory) if header == FILLED and booted.initrd is not None else None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from podvm_builder.errors import InputError
 from podvm_builder.measure.artifacts import ForeignBoot, find_boot
 from podvm_builder.measure.boot_log import DISK
 from podvm_builder.measure.foreign import predict_foreign
@@ -19,7 +18,6 @@ from podvm_builder.model.reader import BinaryReader
 def measure_tpm(
     reader: BinaryReader,
     *,
-    lone_uki: bool = False,
     boot: str = DISK,
     secure_boot: str = "absent",
     keys: Keys | None = None,
@@ -31,7 +29,6 @@ def measure_tpm(
 
     Args:
         reader: the bytes; for a qcow2 image a :class:`podvm_builder.formats.qcow2.Qcow2Reader`.
-        lone_uki: refuse a disk image.
         boot: ``disk`` or ``direct``.
         secure_boot: ``absent``, ``off`` or ``on``.
         keys: the firmware's secure-boot variables.
@@ -41,13 +38,10 @@ def measure_tpm(
 
     Raises:
         FormatError: no UKI is found, or something that is measured is damaged.
-        InputError: PVB248, a disk image where a UKI is wanted.
 
     Specifications: TCG PC Client Platform Firmware Profile 1.06; systemd's "TPM2 PCR Measurements Made by systemd".
     """
     found = find_boot(reader)
-    if lone_uki and (isinstance(found, ForeignBoot) or found.gpt is not None):
-        raise InputError("a disk image where a UKI is wanted: give it with `--image`", code="PVB248")
     if isinstance(found, ForeignBoot):
         rows = predict_foreign(found, secure_boot=secure_boot, banks=banks)
         return MeasurementSet(

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from podvm_builder.errors import InputError
 from podvm_builder.measure.artifacts import ForeignBoot, find_boot
 from podvm_builder.measure.boot_log import DISK
 from podvm_builder.measure.foreign import predict_foreign
 from podvm_builder.measure.rtmr import ALGORITHM
 from podvm_builder.measure.secure_boot import Keys
 from podvm_builder.measure.tdx import SINGLE_PASS, measure_mrtd
-from podvm_builder.measure.tdx_boot import CODE, NO_STATE, TdxBoot, foreign_boot, tdx_boots, uki_boot
+from podvm_builder.measure.tdx_boot import NO_STATE, TdxBoot, foreign_boot, tdx_boots, uki_boot
 from podvm_builder.measure.tdx_firmware import TdxFirmware
 from podvm_builder.measure.tdx_machine import TdxMachine
 from podvm_builder.measure.tdx_registers import identify_by_rtmrs, measure_rtmrs, run_time_register
@@ -64,7 +63,6 @@ def image_boot(
     boot: str = DISK,
     secure_boot: str = "absent",
     keys: Keys | None = None,
-    lone_uki: bool = False,
     workers: int = 1,
 ) -> TdxBoot:
     """Return the boot of a raw disk image or of a UKI.
@@ -74,16 +72,12 @@ def image_boot(
         boot: ``disk`` or ``direct``.
         secure_boot: ``absent``, ``off`` or ``on``.
         keys: the firmware's secure-boot variables.
-        lone_uki: refuse a disk image.
         workers: threads for hashing; the result does not depend on it.
 
     Raises:
         FormatError: no UKI is found, or something that is measured is damaged.
-        InputError: PVB216, a disk image where a UKI is wanted.
     """
     found = find_boot(reader)
-    if lone_uki and (isinstance(found, ForeignBoot) or found.gpt is not None):
-        raise InputError("a disk image where a UKI is wanted: give it with `--image`", code=CODE)
     if isinstance(found, ForeignBoot):
         rows = predict_foreign(found, secure_boot=secure_boot, banks=(ALGORITHM,))
         return foreign_boot(rows, secure_boot=secure_boot)

@@ -62,6 +62,8 @@ def test_image_without_its_firmware(folder: Path, tmp_path: Path, capsys: pytest
         (["tpm"], "PVB248"),
         (["tpm", "--image", "image.raw", "--uki", "image.efi"], "PVB248"),
         (["tpm", "--uki", "image.raw"], "PVB248"),
+        (["tpm", "--image", "image.efi"], "PVB248"),
+        (["tpm", "--uki", "manifest.json"], "PVB241"),
         (["tpm", "--image", "image.raw", "--secure-boot", "on"], "PVB246"),
         (["tpm", "--image", "image.raw", "--phase", "a", "--phase", "a"], "PVB248"),
         (["tpm", "--image", "missing"], "PVB320"),
@@ -88,6 +90,23 @@ def test_a_damaged_manifest(folder: Path, text: str, capsys: pytest.CaptureFixtu
     (folder / "manifest.json").write_text(text, encoding="utf-8")
     assert run(["measure", "image", str(folder)]) == 2
     assert "error[PVB500]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "words"),
+    [
+        ("--uki", "image.raw", "hint: give it with `--image`"),
+        ("--image", "image.efi", "hint: give a UKI with `--uki`"),
+        ("--uki", "manifest.json", "no UKI: it is not an EFI application"),
+    ],
+)
+def test_a_disk_and_a_uki_are_told_apart(
+    folder: Path, option: str, name: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    firmware = ["--firmware", str(folder / "firmware.fd")]
+    for command in (["tpm"], ["tdx", *firmware]):
+        assert run(["measure", *command, option, str(folder / name)]) == 2
+        assert words in capsys.readouterr().err
 
 
 def test_both_commands_that_take_a_folder_say_the_same_of_none(capsys: pytest.CaptureFixture[str]) -> None:
