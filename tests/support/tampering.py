@@ -101,7 +101,8 @@ def unread_offset(folder: Path, tools: Oracle) -> int:
         return _unsquashfs(tools, folder, lost, "-cat", module) != content
 
     (high,) = struct.unpack_from("<Q", whole, 64)  # the inodes: what stands before them is data
-    low = 96
+    # the superblock is followed by the options of the compressor, without which nothing can be read
+    low = 512
     while high - low > 4096:
         middle = (low + high) // 2
         low, high = (low, middle) if holds(low, middle) else (middle, high)
