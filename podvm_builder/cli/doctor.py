@@ -19,7 +19,7 @@ from podvm_builder.errors import Exit
 def command(*, mirror: str | None, cache: Path | None, output_format: str) -> int:
     """Say what this machine lacks for a build, and the one command that mends it.
 
-    Nothing is changed or fetched. Exits 3 if something is missing.
+    Nothing is changed; the package mirror is asked whether it answers. Exits 3 if something is missing.
     """
     from podvm_builder.tools.cache import default_cache
     from podvm_builder.tools.doctor import examine, mend
@@ -32,7 +32,8 @@ def command(*, mirror: str | None, cache: Path | None, output_format: str) -> in
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:
-            click.echo(f"{'ok     ' if check.ok else 'MISSING'}  {check.name.ljust(width)}  {check.found}")
+            word = "MISSING" if not check.ok else "ok" if check.checked else "unknown"
+            click.echo(f"{word:7}  {check.name.ljust(width)}  {check.found}")
         if mends:
             click.echo("\nto mend it:")
             for line in mends:

@@ -12,7 +12,8 @@ from pathlib import Path
 from podvm_builder.catalog.load import catalogue
 from podvm_builder.errors import PodvmError
 from podvm_builder.tools import userns
-from podvm_builder.tools.mirror import KEYRING, find_mirrors
+from podvm_builder.tools.answer import Answer, ask
+from podvm_builder.tools.mirror import KEYRING, Mirrors, find_mirrors
 from podvm_builder.tools.process import HOST_PACKAGES, install_command, which
 from podvm_builder.tools.tree import load_tree
 
@@ -34,10 +35,14 @@ class Check:
     """Debian package that mends it, if one does."""
     mend: str | None = None
     """What else mends it."""
+    checked: bool = True
+    """False: whether it works could not be tried here."""
 
 
 def examine(*, cache: Path, mirror: str | None = None) -> tuple[Check, ...]:
-    """Look at everything that making the tools tree and building in it needs; nothing is changed or fetched.
+    """Look at everything that making the tools tree and building in it needs; nothing is changed.
+
+    The mirror is asked whether it answers, with a time-out.
 
     Args:
         cache: where the cache is or would be.
@@ -59,9 +64,7 @@ def examine(*, cache: Path, mirror: str | None = None) -> tuple[Check, ...]:
         *making,
         _namespaces(),
         _space(cache),
-        Check(
-            name="package mirror", ok=True, found=f"{mirrors.archive or 'the default of each tool'} ({mirrors.origin})"
-        ),
+        _mirror(mirrors, spec.suite),
         Check(
             name="tools tree",
             ok=True,
@@ -123,6 +126,22 @@ def _space(cache: Path) -> Check:
         ok=free >= NEEDED_BYTES,
         found=f"{free / (1 << 30):.1f} GiB free for {cache}",
         mend=f"free {NEEDED_BYTES >> 30} GiB, or give another place with --cache",
+    )
+
+
+def _mirror(mirrors: Mirrors, suite: str) -> Check:
+    name = "package mirror"
+    if mirrors.archive is None:
+        return Check(
+            name=name, ok=True, checked=False, found=f"the default of each tool ({mirrors.origin}), not checked"
+        )
+    answer = ask(mirrors.archive, suite, mirrors.options)
+    return Check(
+        name=name,
+        ok=answer is not Answer.NO,
+        checked=answer is not Answer.NOT_ASKED,
+        found=f"{mirrors.archive} ({mirrors.origin}), {answer.value}",
+        mend="give a mirror that answers with --mirror URL",
     )
 
 

@@ -7,12 +7,12 @@ here. Formats read: sources.list(5), both one-line and deb822, apt.conf(5) throu
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from podvm_builder.errors import InputError
+from podvm_builder.tools.answer import Answer, ask
 from podvm_builder.tools.process import environment, read_text, run, which
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -20,7 +20,6 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _ROLLING = ("sid", "unstable")
 _KEPT = ("http", "https", "retries", "forceipv4", "forceipv6", "check-valid-until", "check-date", "max-futuretime")
 _FILES = ("cainfo", "sslcert", "sslkey", "crlfile")
-_HELPER = Path("/usr/lib/apt/apt-helper")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,15 +253,10 @@ def _resolve(source: Source) -> list[Source]:
 
 def _beside(archive: str, suite: str, options: Sequence[tuple[str, str]]) -> str | None:
     """Return the security archive that mirrors keep beside the archive, if one answers there."""
-    if not _HELPER.exists() or suite in _ROLLING:
+    if suite in _ROLLING:
         return None
     security = f"{archive}-security"
-    settings = [word for name, value in options for word in ("-o", f"{name}={value}")]
-    quick = ["-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=10", "-o", "Acquire::https::Timeout=10"]
-    release = f"{security}/dists/{suite}-security/InRelease"
-    with tempfile.TemporaryDirectory() as folder:
-        probe = run([str(_HELPER), *settings, *quick, "download-file", release, f"{folder}/InRelease"])
-    return security if probe.returncode == 0 else None
+    return security if ask(security, f"{suite}-security", options) is Answer.YES else None
 
 
 def _stanza(uri: str, suites: Sequence[str], components: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ import pytest
 from podvm_builder.catalog.load import catalogue
 from podvm_builder.cli.app import run
 from podvm_builder.tools import doctor, process
+from podvm_builder.tools.answer import HELPER, Answer
 from podvm_builder.tools.cache import work_folder
 from tests.support.fake_tree import make_fake_tree
 
@@ -77,7 +78,20 @@ def test_a_missing_program_is_named_with_its_package(tmp_path: Path, capsys: pyt
     assert "apt-get install -y --no-install-recommends mmdebstrap" in err
 
 
-@pytest.mark.usefixtures("no_bootstrap")
+@pytest.fixture
+def mirror(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """A mirror that answers; what it was asked for."""
+    asked = []
+
+    def ask(archive: str, suite: str, _options: object) -> Answer:
+        asked.append((archive, suite))
+        return Answer.YES
+
+    monkeypatch.setattr(doctor, "ask", ask)
+    return asked
+
+
+@pytest.mark.usefixtures("no_bootstrap", "mirror")
 def test_doctor_gives_the_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor", "--cache", str(tmp_path / "absent"), "--format", "json"]) == 3
     said = json.loads(capsys.readouterr().out)
@@ -89,11 +103,48 @@ def test_doctor_gives_the_one_command(tmp_path: Path, capsys: pytest.CaptureFixt
     assert not (tmp_path / "absent").exists()
 
 
-@pytest.mark.usefixtures("no_bootstrap")
+@pytest.mark.usefixtures("no_bootstrap", "mirror")
 def test_doctor_does_not_miss_what_only_makes_the_tree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_fake_tree(tmp_path)
     assert run(["doctor", "--cache", str(tmp_path), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["mend"] == []
+
+
+def _check(name: str, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    (found,) = [check for check in json.loads(capsys.readouterr().out)["checks"] if check["name"] == name]
+    return dict(found)
+
+
+def test_doctor_asks_the_mirror(
+    mirror: list[tuple[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["doctor", "--cache", str(tmp_path), "--mirror", "http://127.0.0.1:9/debian", "--format", "json"])
+    found = _check("package mirror", capsys)
+    assert mirror == [("http://127.0.0.1:9/debian", catalogue().tools.suite)]
+    assert (found["ok"], found["checked"]) == (True, True)
+    assert str(found["found"]).endswith("it answers")
+
+
+def test_doctor_misses_a_mirror_that_does_not_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not HELPER.exists():
+        pytest.skip("there is no apt here to ask with")
+    # nothing listens at the discard port: the connection is refused at once
+    arguments = ["doctor", "--cache", str(tmp_path), "--mirror", "http://127.0.0.1:9/debian"]
+    assert run([*arguments, "--format", "json"]) == 3
+    found = _check("package mirror", capsys)
+    assert (found["ok"], found["checked"]) == (False, True)
+    assert run(arguments) == 3
+    out = capsys.readouterr().out
+    assert "MISSING  package mirror" in out
+    assert "give a mirror that answers with --mirror URL" in out
+
+
+def test_doctor_does_not_say_what_it_could_not_try(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "ask", lambda *_: Answer.NOT_ASKED)
+    run(["doctor", "--cache", str(tmp_path), "--mirror", "http://127.0.0.1:9/debian"])
+    assert "unknown  package mirror" in capsys.readouterr().out
 
 
 def test_a_dead_mirror(tmp_path: Path) -> None:
