@@ -67,19 +67,16 @@ def add_page(digest: bytes, content: bytes, kind: PageType, gpa: int) -> bytes:
 
 
 def add_image(digest: bytes, image: bytes, gpa: int) -> bytes:
-    """Return the launch digest after the pages of an image; equal pages are hashed once."""
+    """Return the launch digest after the pages of an image; a run of equal pages is hashed once."""
     sha384 = hashlib.sha384
     info = _INFO.pack(_INFO_SIZE, PageType.NORMAL, 0)[:-8]  # PAGE_INFO up to the address
-    known: dict[bytes, bytes] = {}
     last, content = b"", b""
     for offset in range(0, len(image), PAGE):
         page = image[offset : offset + PAGE]
-        if page != last:  # most pages of a firmware are one of a run: comparing is cheaper than looking up
+        # equal pages of firmware stand in runs, and comparing is cheaper than looking pages up
+        if page != last:
             last = page
-            known_content = known.get(page)
-            if known_content is None:
-                known_content = known[page] = sha384(page).digest() + info
-            content = known_content
+            content = sha384(page).digest() + info
         digest = sha384(digest + content + (gpa + offset).to_bytes(8, "little")).digest()
     return digest
 
