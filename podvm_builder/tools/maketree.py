@@ -96,6 +96,7 @@ def _bootstrap(program: str, spec: Tools, new: Path, mirrors: Mirrors, progress:
             status = process.wait()
         finally:
             stop(process)
+            process.stdout.close()
     if status == 0:
         return
     known = explain(tail, doing="making the tools tree")

@@ -315,6 +315,14 @@ def test_verify_names_what_differs(bench: Bench) -> None:
     assert "the second one had" in done.stderr
 
 
+def test_verify_with_other_packages_proves_nothing(bench: Bench) -> None:
+    other = '{"packages": [{"type": "deb", "name": "dash", "version": "0.6", "architecture": "amd64"}]}'
+    bench.mkosi(f'{SUCCEED}\ncase "$*" in *--incremental=no*) echo \'{other}\' >"$out/image.manifest" ;; esac')
+    done = bench.build("--verify")
+    assert done.returncode == 4
+    assert "error[PVB414]: the second build got other packages than the first" in done.stderr
+
+
 def test_verify_runs_under_other_conditions(bench: Bench) -> None:
     bench.mkosi(f'{SUCCEED}\necho "LOG $LC_ALL,$TZ,$FAKETIME" "$@"')
     assert bench.build("--verify").returncode == 0

@@ -162,6 +162,7 @@ def test_a_proof_is_no_error() -> None:
         (replace(RESULT, outcome=Outcome.OOPS), "PVB511", "last line"),
         (replace(RESULT, outcome=Outcome.STOPPED), "PVB511", "last line"),
         (replace(RESULT, outcome=Outcome.EMULATOR), "PVB512", "last line"),
+        (replace(RESULT, outcome=Outcome.REFUSED), "PVB513", "last line"),
         (replace(RESULT, outcome=Outcome.TPM), "PVB514", "last line"),
         (replace(RESULT, registers=(DIFFERENT,)), "PVB520", "not as predicted: `tpm.pcr04` (sha256)"),
         (

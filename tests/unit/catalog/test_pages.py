@@ -11,6 +11,7 @@ import podvm_builder
 from podvm_builder.catalog.pages import error_codes, error_page
 
 PACKAGE = Path(podvm_builder.__file__).parent
+CODE = re.compile(r"PVB\d{3}")
 QUOTED = re.compile(r"""["'](PVB\d{3})["']""")
 PRINTED = re.compile(r"error\[(PVB\d{3})\]: ")
 
@@ -36,6 +37,12 @@ def test_every_code_in_the_source_has_a_page() -> None:
 
 def test_every_page_is_of_a_code_in_the_source() -> None:
     assert set(error_codes()) - used_codes().keys() == set()
+
+
+def test_every_code_is_named_in_a_test() -> None:
+    tests = Path(__file__).parents[2]
+    named = {code for file in tests.rglob("test_*.py") for code in CODE.findall(file.read_text(encoding="utf-8"))}
+    assert set(error_codes()) - named == set()
 
 
 @pytest.mark.parametrize("code", error_codes())

@@ -189,8 +189,9 @@ def test_what_differs_by_machine_is_left_out() -> None:
     ids=["empty", "no-end", "short", "leaves", "no-such-text"],
 )
 def test_damaged_smbios_tables_are_refused(data: bytes) -> None:
-    with pytest.raises(FormatError):
+    with pytest.raises(FormatError) as caught:
         measured_table(data)
+    assert caught.value.code == "PVB212"
 
 
 def test_the_newest_layout_measures_settings_and_smbios_and_the_entries_that_are_there() -> None:

@@ -22,8 +22,9 @@ def test_a_reader_returns_exactly_what_is_asked_for(tmp_path: Path) -> None:
         assert reader.read_at(3, 4) == b"3456"
         assert reader.read_at(10, 0) == b""
         for offset, length in ((0, 11), (10, 1), (-1, 1), (0, -1)):
-            with pytest.raises(FormatError):
+            with pytest.raises(FormatError) as caught:
                 reader.read_at(offset, length)
+            assert caught.value.code == "PVB201"
 
 
 @pytest.mark.parametrize("name", ["absent", "."])
