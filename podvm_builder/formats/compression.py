@@ -27,6 +27,8 @@ MAGICS = {
     b"\x04\x22\x4d\x18": "lz4",
     b"\x89LZO": "lzo",
 }
+_ERRORS = (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError)
+"""Of the standard library's decoders."""
 _PIECE = 16 << 10
 """Bytes fed at a time: small, because a decoder may make thousands of times as much of them."""
 
@@ -75,15 +77,11 @@ def pieces(name: str, data: bytes) -> Iterator[tuple[bytes, int]]:
         FormatError: the stream is damaged or ends too early.
         Unsupported: it cannot be read here.
     """
-    decoder = _decoder(name)
+    decoder, errors = _decoder(name)
     for at in range(0, len(data), _PIECE):
         try:
             piece = decoder.decompress(data[at : at + _PIECE])
-        except (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError) as error:
-            raise FormatError(f"{name} stream: {error}", at, code=CODE) from error
-        except Exception as error:  # a decoder's own error, of a class that only its module knows
-            if type(error).__name__ != "ZstdError":
-                raise
+        except errors as error:
             raise FormatError(f"{name} stream: {error}", at, code=CODE) from error
         end = min(at + _PIECE, len(data))
         if decoder.eof:
@@ -93,8 +91,8 @@ def pieces(name: str, data: bytes) -> Iterator[tuple[bytes, int]]:
     raise FormatError(f"{name} stream: it ends too early", len(data), code=CODE)
 
 
-def _decoder(name: str) -> Any:
-    """Return an object with ``decompress``, ``eof`` and ``unused_data``."""
+def _decoder(name: str) -> tuple[Any, tuple[type[Exception], ...]]:
+    """Return an object with ``decompress``, ``eof`` and ``unused_data``, and what it raises for a damaged stream."""
     simple: dict[str, Callable[[], Any]] = {
         "gzip": lambda: zlib.decompressobj(31),
         "deflate": lambda: zlib.decompressobj(-15),
@@ -104,13 +102,14 @@ def _decoder(name: str) -> Any:
         "bzip2": bz2.BZ2Decompressor,
     }
     if name in simple:
-        return simple[name]()
+        return simple[name](), _ERRORS
     if name != ZSTD:
         raise Unsupported(f"{name} compression is not read here")
     for module in ("compression.zstd", "zstandard"):
         try:
-            decoder = importlib.import_module(module).ZstdDecompressor()
+            found = importlib.import_module(module)
         except ImportError:
             continue
-        return decoder if module == "compression.zstd" else decoder.decompressobj()
+        decoder = found.ZstdDecompressor()
+        return (decoder.decompressobj() if module == "zstandard" else decoder), (*_ERRORS, found.ZstdError)
     raise Unsupported("zstd needs Python 3.14 or the `zstandard` package")
