@@ -68,7 +68,6 @@ class TpmTap:
         self._selector = selectors.DefaultSelector()
         self._thread = threading.Thread(target=self._run, name="tpm-tap", daemon=True)
         self._extends: list[ObservedExtend] = []
-        self._resets = 0
         self._failure: str | None = None
         swtpm.settimeout(timeout)
 
@@ -97,12 +96,6 @@ class TpmTap:
         """Every change of a PCR since the TPM was last powered on, in order."""
         with self._lock:
             return tuple(self._extends)
-
-    @property
-    def resets(self) -> int:
-        """How often the TPM was powered on; more than one means that the machine was reset."""
-        with self._lock:
-            return self._resets
 
     @property
     def failure(self) -> str | None:
@@ -164,7 +157,6 @@ class TpmTap:
                 return False  # swtpm may leave without a word
             raise EOFError("swtpm closed its control channel")
         if command == CMD_INIT and not any(answer[:4]):
-            self._resets += 1
             self._extends.clear()  # the registers start again
         self._qemu.sendall(answer)
         return True

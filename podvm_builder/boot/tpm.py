@@ -37,9 +37,7 @@ _NO_SESSIONS = 0x8001
 _SESSIONS = 0x8002
 _RC_INITIALIZE = 0x100
 
-_STARTUP = 0x00000144
 _PCR_READ = 0x0000017E
-_PCR_EXTEND = 0x00000182
 
 CODE = "PVB514"
 
@@ -72,7 +70,7 @@ class PcrChange:
 _CHANGES = {
     0x0000013C: TpmCommand.EVENT,
     0x0000013D: TpmCommand.RESET,
-    _PCR_EXTEND: TpmCommand.EXTEND,
+    0x00000182: TpmCommand.EXTEND,
     0x00000185: TpmCommand.SEQUENCE_COMPLETE,
 }
 
@@ -117,21 +115,6 @@ def message_size(header: bytes) -> int:
 def response_code(response: bytes) -> int:
     """Return a response's code; 0 is success."""
     return _Reader(response, 6).u32()
-
-
-def startup_command() -> bytes:
-    """Return TPM2_Startup(TPM_SU_CLEAR), which firmware sends first; tests and tools stand in for firmware."""
-    return struct.pack(">HIIH", _NO_SESSIONS, HEADER + 2, _STARTUP, 0)
-
-
-def extend_command(pcr: int, digests: Mapping[str, bytes]) -> bytes:
-    """Return TPM2_PCR_Extend with an empty password authorisation (Part 3, 22.2)."""
-    ids = {name: number for number, name in ALGORITHMS.items()}
-    # TPM_RS_PW, no nonce, no attributes, no password
-    auth = struct.pack(">IHBH", 0x40000009, 0, 0, 0)
-    values = b"".join(struct.pack(">H", ids[name]) + digest for name, digest in digests.items())
-    body = struct.pack(">II", pcr, len(auth)) + auth + struct.pack(">I", len(digests)) + values
-    return struct.pack(">HII", _SESSIONS, HEADER + len(body), _PCR_EXTEND) + body
 
 
 def pcr_read_command(alg: int, pcrs: Iterable[int]) -> bytes:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from podvm_builder.boot import tpm
 from podvm_builder.boot.tpm import PcrChange, TpmCommand
 from podvm_builder.errors import FormatError
+from tests.support.tpm_commands import extend_command, startup_command
 
 OK = bytes.fromhex("8002 0000000a 00000000".replace(" ", ""))
 
@@ -57,13 +58,13 @@ def test_read_pcrs_of_a_tpm_that_refuses() -> None:
 
 def test_extend_is_decoded_with_its_digests() -> None:
     digests = {"sha1": b"\x11" * 20, "sha256": b"\x22" * 32, "sha384": b"\x33" * 48}
-    change = tpm.pcr_change(tpm.extend_command(11, digests), OK)
+    change = tpm.pcr_change(extend_command(11, digests), OK)
     assert change == PcrChange(command=TpmCommand.EXTEND, pcr=11, digests=digests)
 
 
 def test_a_refused_extend_changes_nothing() -> None:
     refused = response(b"", code=0x98E)
-    assert tpm.pcr_change(tpm.extend_command(11, {"sha1": bytes(20)}), refused) is None
+    assert tpm.pcr_change(extend_command(11, {"sha1": bytes(20)}), refused) is None
 
 
 @pytest.mark.parametrize("code", [0x13C, 0x185])
@@ -82,7 +83,7 @@ def test_an_event_for_no_register_changes_nothing() -> None:
 
 
 def test_other_commands_change_nothing() -> None:
-    assert tpm.pcr_change(tpm.startup_command(), OK) is None
+    assert tpm.pcr_change(startup_command(), OK) is None
     assert tpm.pcr_change(tpm.pcr_read_command(4, [0]), OK) is None
 
 
