@@ -1,4 +1,5 @@
 # `make image` and `make test` need nothing set up beforehand; `make help` lists the rest.
+# one target, e.g. debian-13/snp/libvirt+debug; for a profile, run `podvm-build build PROFILE`
 TARGET ?= debian-13/snp/libvirt
 OUT ?= out
 COMPONENTS ?= selftest
@@ -16,9 +17,10 @@ FOLDER := $(OUT)/$(subst _,-,$(subst +,-,$(subst :,-,$(subst /,-,$(TARGET)))))
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F '|' '{printf "%-10s %s\n", $$1, $$2}'
 
-image: setup ## Build TARGET and boot it; ends with its measurements and where the reference values are
+image: setup ## Build TARGET (a target, not a profile) and boot it; ends with its measurements and where the reference values are
 	@mkdir -p $(OUT)
-	$(PODVM_BUILD) build $(TARGET) -o $(OUT) --components $(COMPONENTS) >$(FOLDER).txt
+	$(PODVM_BUILD) build $(TARGET) -o $(OUT) --components $(COMPONENTS) >$(FOLDER).txt.new
+	@mv $(FOLDER).txt.new $(FOLDER).txt
 	$(PODVM_BUILD) boot $(FOLDER); status=$$?; echo; cat $(FOLDER).txt; exit $$status
 
 test: setup-dev ## Run the tests, an image build and a boot among them (PYTEST_ARGS passes through)
