@@ -49,7 +49,7 @@ def command(*, file: Path, target: str, force: bool) -> None:
     from podvm_builder.planning.make import make_plans
     from podvm_builder.planning.profile import parse_profile
     from podvm_builder.planning.schema import profile_schema
-    from podvm_builder.tools.files import write_atomic
+    from podvm_builder.tools.files import write_named
 
     known = catalogue()
     chosen = Target.parse(target)
@@ -69,6 +69,6 @@ def command(*, file: Path, target: str, force: bool) -> None:
         raise InputError(
             f"`{file}` is there already", code="PVB120", place=Place(file=str(file)), hint="`--force` replaces it"
         )
-    write_atomic(schema, (json.dumps(profile_schema(known), indent=2) + "\n").encode())
-    write_atomic(file, text.encode())
+    write_named(schema, (json.dumps(profile_schema(known), indent=2) + "\n").encode())
+    write_named(file, text.encode())
     click.echo(f"wrote {file} and {schema}; next: podvm-build plan {file}", err=True)

@@ -86,9 +86,9 @@ def export(
     if output is None:
         click.echo(document.decode("utf-8"), nl=False)
     else:
-        from podvm_builder.tools.files import write_atomic
+        from podvm_builder.tools.files import write_named
 
-        write_atomic(output, document)
+        write_named(output, document)
     for line in summary(values):
         click.echo(line, err=True)
     if output is not None:

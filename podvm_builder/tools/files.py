@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -48,12 +49,14 @@ class FileReader:
         """
         self.path = path
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # a FIFO must not keep us waiting for a writer
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise unreadable(path, error) from None
-        # a block device has no size in its status, but an end
-        self._size = os.lseek(self._fd, 0, os.SEEK_END) if path.is_file() else -1
-        if self._size < 0:
+        # of what was opened: what the path names may have changed
+        status = os.fstat(self._fd)
+        self._size = status.st_size
+        if not stat.S_ISREG(status.st_mode):
             os.close(self._fd)
             raise InputError(f"`{path}` is not a regular file", code="PVB320", hint="give a file")
 
@@ -115,6 +118,29 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno in _NOT_OURS:
             raise Lacking(f"cannot write `{where}`: {error.strerror}", code="PVB322") from error
         raise
+
+
+def write_named(path: Path, data: bytes) -> None:
+    """Write a file that the user named: whole or not at all where it is or becomes a regular file.
+
+    A link is followed, and a device or a FIFO is written to: neither is put out of its place. Folders are not made.
+
+    Raises:
+        InputError: PVB324, the path names a folder, or a folder of it is absent.
+        Lacking: PVB321 or PVB322.
+    """
+    target = path.resolve()
+    if target.is_dir():
+        raise InputError(f"`{path}` is a folder", code="PVB324", hint="name a file")
+    if not target.parent.is_dir():
+        raise InputError(f"`{path.parent}` is not a folder that is there", code="PVB324", hint="make it first")
+    if target.is_file() or not target.exists():
+        write_atomic(target, data)
+        return
+    with writing(path), path.open("wb", buffering=0) as file:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) :]
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from podvm_builder.errors import FormatError, InputError, Lacking
-from podvm_builder.tools.files import FileReader, copy_sparse, move_file, replace_folder, write_atomic, writing
+from podvm_builder.tools.files import (
+    FileReader,
+    copy_sparse,
+    move_file,
+    replace_folder,
+    write_atomic,
+    write_named,
+    writing,
+)
 
 
 def test_a_reader_returns_exactly_what_is_asked_for(tmp_path: Path) -> None:
@@ -136,3 +145,34 @@ def test_a_file_is_moved_across_file_systems(tmp_path: Path, monkeypatch: pytest
     move_file(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").read_bytes() == b"content"
     assert not (tmp_path / "a").exists()
+
+
+def test_a_named_file_is_written_through_links_and_devices_stay(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    write_named(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_bytes() == b"new"
+    os.mkfifo(tmp_path / "fifo")
+    reader = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_named(tmp_path / "fifo", b"through")
+        assert os.read(reader, 100) == b"through"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO((tmp_path / "fifo").lstat().st_mode)
+
+
+@pytest.mark.parametrize("name", ["", "absent/file", "file/below"])
+def test_a_named_file_makes_no_folders(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError) as caught:
+        write_named(tmp_path / name, b"")
+    assert caught.value.code == "PVB324"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(InputError) as caught:
+        FileReader(tmp_path / "fifo")
+    assert caught.value.code == "PVB320"
