@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from podvm_builder.errors import FormatError, InputError
+from podvm_builder.formats.digests import MultiHash
 from podvm_builder.formats.kernel_hashes import KernelHashes
+from podvm_builder.formats.ovmf import read_table
+from podvm_builder.formats.readers import chunks
 from podvm_builder.measure.artifacts import read_boot_artifacts
 from podvm_builder.measure.boot_log import DIRECT, DISK
 from podvm_builder.measure.inputs import Cpu
@@ -32,6 +35,10 @@ CODE = "PVB247"
 _CLOUD_FIRMWARE = "covers firmware that the cloud provides, and not the image"
 _CLOUD_KEYS = "covers secure-boot state and keys of the cloud's firmware, which the image does not decide"
 _CLOUD_DISK = "covers the partition table, which changes where the cloud grows the disk"
+_UNKNOWN_FIRMWARE = (
+    "the platform's firmware is not at hand, and some may try a boot twice and measure it twice: give it with "
+    "`--firmware`"
+)
 _HASHING_FIRMWARE = (
     "firmware that checks kernel hashes may try a boot twice and measure it twice: learn it from a machine"
 )
@@ -63,8 +70,8 @@ def measure_image(
         FormatError: the image is not what it should be; see :func:`read_boot_artifacts`.
         InputError: the files are not those of the manifest (PVB247); a CPU or VMM that is not known.
     """
-    _check_size(manifest, RAW, image)
-    _check_size(manifest, UKI, uki)
+    _check_file(manifest, RAW, image)
+    _check_file(manifest, UKI, uki)
     artifacts = read_boot_artifacts(image)
     userspace = inspect(artifacts.uki, image, artifacts.gpt, recorded=manifest.phases)
     _check_phases(manifest, userspace)
@@ -125,15 +132,15 @@ def identify(evidence: EvidencePlan, rows: Sequence[Measurement]) -> Identificat
     return Identification(value=True, by=evidence.by, reason=evidence.reason)
 
 
-def _check_size(manifest: ImageManifest, name: str, reader: BinaryReader) -> None:
+def _check_file(manifest: ImageManifest, name: str, reader: BinaryReader) -> None:
+    """Hold a file to the manifest, whose digest of it is printed as what values are based on."""
     record = manifest.files.get(name)
+    hint = "the folder holds files of different builds, or a changed one; build it again"
     if record is None or record.size != reader.size:
         said = "does not list it" if record is None else f"says {record.size}"
-        raise InputError(
-            f"`{name}` has {reader.size} bytes; the manifest {said}",
-            code=CODE,
-            hint="the folder holds files of different builds; build it again",
-        )
+        raise InputError(f"`{name}` has {reader.size} bytes; the manifest {said}", code=CODE, hint=hint)
+    if MultiHash(("sha256",)).feed(chunks(reader)).digests()["sha256"].hex() != record.sha256:
+        raise InputError(f"`{name}` is not the file that the manifest records", code=CODE, hint=hint)
 
 
 def _check_phases(manifest: ImageManifest, userspace: Userspace) -> None:
@@ -163,9 +170,16 @@ def _boots(manifest: ImageManifest, firmware: Mapping[str, bytes], userspace: Us
     )
     if DIRECT not in platform.boot:
         return (disk,)
-    habits = dict.fromkeys((4, 5), _HASHING_FIRMWARE)
-    hashing = _takes_kernel_hashes(firmware.get(platform.firmware, b""))
-    return disk, replace(disk, boot=DIRECT, platform=habits if hashing else {})
+    return disk, replace(disk, boot=DIRECT, platform=_habits(firmware.get(platform.firmware)))
+
+
+def _habits(firmware: bytes | None) -> dict[int, str]:
+    """Return the PCRs of a direct boot that the firmware's habits decide, with the reason."""
+    try:
+        read_table(firmware or b"")
+    except FormatError:
+        return dict.fromkeys((4, 5), _UNKNOWN_FIRMWARE)
+    return dict.fromkeys((4, 5), _HASHING_FIRMWARE) if _takes_kernel_hashes(firmware or b"") else {}
 
 
 def _takes_kernel_hashes(firmware: bytes) -> bool:

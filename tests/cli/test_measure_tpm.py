@@ -147,7 +147,7 @@ def test_diff_of_two_folders_and_documents(tmp_path: Path, capsys: pytest.Captur
     (b / "manifest.json").write_text(json.dumps(manifest))
     document = json.loads((b / "measurements.json").read_text())
     for row in document["measurements"]:
-        if row["register"] == "tpm.pcr04":
+        if row["register"] == "tpm.pcr04" and row["value"]:
             row["variant"]["secure_boot"] = "off"
             row["value"] = "00" * (len(row["value"]) // 2)
     (b / "measurements.json").write_text(json.dumps(document))

@@ -191,13 +191,23 @@ def _other(manifest: ImageManifest, name: str) -> ImageManifest:
 def test_files_of_different_builds_are_refused() -> None:
     manifest, disk, uki = build("debian-13/none/libvirt", CLOUD, evidence("tpm", *TPM))
     image = BytesReader(disk)
-    with pytest.raises(InputError, match="is not the `image") as caught:
-        measure_image(_other(manifest, "image.efi"), image=image, uki=BytesReader(uki), firmware={})
-    assert caught.value.code == "PVB247"
+    for name in ("image.raw", "image.efi"):
+        with pytest.raises(InputError, match=f"`{name}` is not the file that the manifest records") as caught:
+            measure_image(_other(manifest, name), image=image, uki=BytesReader(uki), firmware={})
+        assert caught.value.code == "PVB247"
     with pytest.raises(InputError, match="the manifest says"):
         measure_image(manifest, image=image, uki=BytesReader(uki + b"x"), firmware={})
     with pytest.raises(InputError, match="does not list it"):
         measure_image(replace(manifest, files={}), image=image, uki=BytesReader(uki), firmware={})
+
+
+@pytest.mark.parametrize("firmware", [None, b"no firmware" * 999])
+def test_a_direct_boot_under_unknown_firmware_is_not_predicted(firmware: bytes | None) -> None:
+    found = _measure("debian-13/snp/libvirt", QEMU, evidence("snp", "snp.launch_digest"), firmware=firmware)
+    for register in ("tpm.pcr04", "tpm.pcr05"):
+        rows = {row.variant["boot"]: row for row in _of(found, register) if row.alg == "sha256"}
+        assert rows["direct"].value is None and "not at hand" in str(rows["direct"].reason)
+        assert rows["disk"].value is not None
 
 
 def test_the_image_is_looked_into() -> None:
