@@ -12,6 +12,7 @@ from podvm_builder.cli.common import explain_option, format_option
 from podvm_builder.cli.input_files import named, read_file
 from podvm_builder.cli.measure_output import print_set
 from podvm_builder.cli.place import say
+from podvm_builder.errors import InputError
 from podvm_builder.formats.ovmf import MAX_IMAGE
 from podvm_builder.measure.image import measure_image
 from podvm_builder.model.layout import RAW, UKI
@@ -50,16 +51,26 @@ def _firmware(manifest: ImageManifest, given: Path | None, cache: Path | None) -
     """Return the platform's firmware: as given, or as the build had it; nothing where the cloud provides it."""
     name = manifest.platform.firmware
     if not name:
+        if given is not None:
+            raise InputError(
+                f"the firmware of {manifest.target} is the cloud's own, so `--firmware` would decide nothing",
+                code="PVB100",
+                hint="leave `--firmware` out",
+            )
         return {}
     if given is not None:
         return {name: read_file(given, limit=MAX_IMAGE)}
+    from podvm_builder.catalog.load import catalogue
     from podvm_builder.tools.cache import open_cache
     from podvm_builder.tools.firmware import NotAtHand, get_firmware
     from podvm_builder.tools.tree import load_tree
 
+    # a manifest may come from anywhere: what it names must be an identity, not a path
+    if name not in catalogue().firmware:
+        _say_missing(name, "it is no firmware of the catalogue, and no file is read because a manifest names it")
+        return {}
     place = open_cache(cache)
     spec = manifest.tools.get("spec", "")
-    # a manifest may come from anywhere: what it names must be an identity, not a path
     tree = load_tree(place, spec) if re.fullmatch(r"[0-9a-f]{64}", spec) else None
     if tree is None:
         _say_missing(name, f"no tools tree of this build in `{place}`")
