@@ -53,7 +53,7 @@ def test_image_without_its_firmware(folder: Path, tmp_path: Path, capsys: pytest
     captured = capsys.readouterr()
     assert "not-computed (firmware `test` is not at hand)" in captured.out
     assert "identifies the image: no" in captured.out
-    assert "no tools tree of this build" in captured.err
+    assert "no firmware of the catalogue" in captured.err
 
 
 @pytest.mark.parametrize(
