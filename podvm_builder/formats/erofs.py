@@ -21,7 +21,8 @@ MAGIC = b"\xe2\xe1\xf5\xe0"
 OFFSET = 1024
 """Of the superblock."""
 
-_MAX_FOLDER = 64 << 20
+_MAX_FOLDER = 4 << 20
+_MAX_LINK = 4096  # PATH_MAX
 _PLAIN, _INLINE = 0, 2
 _INCOMPAT_48BIT = 0x80
 _METABOX = 0x100
@@ -80,6 +81,8 @@ class Erofs:
     def _described(self, number: int, name: str) -> TreeEntry:
         inode = self._inode(number)
         if stat.S_ISLNK(inode.mode):
+            if inode.size > _MAX_LINK:
+                raise _error(f"a symbolic link of {inode.size} bytes", None)
             target = self._data(inode).decode("utf-8", "surrogateescape")
             return TreeEntry(name=name, kind=Kind.LINK, target=target)
         if stat.S_ISREG(inode.mode):

@@ -26,6 +26,9 @@ _LONG_NAME = 0x0F
 _FOLDER = 0x10
 _VOLUME = 0x08
 
+_MAX_TABLE = 64 << 20
+"""Bytes of an allocation table that are read: sixteen million clusters, 8 GiB of the smallest."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FatEntry:
@@ -72,6 +75,8 @@ class FatFilesystem:
         self._root_region = (reserved + fats * fat_sectors) * sector, roots * 32
         self._root_cluster = struct.unpack_from("<I", boot, 44)[0] if self._bits == 32 else 0
         needed = ((self._clusters + 2) * self._bits + 7) // 8
+        if needed > _MAX_TABLE:
+            raise _error(f"{self._clusters} clusters, more than a system partition needs", 19)
         if needed > fat_sectors * sector:
             raise _error("the allocation table is too short for the clusters", 22)
         self._fat = reader.read_at(reserved * sector, needed)

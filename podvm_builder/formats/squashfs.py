@@ -23,6 +23,10 @@ _BLOCK = 8192
 _FOLDER = (1, 8)
 _KINDS = {1: Kind.FOLDER, 2: Kind.FILE, 3: Kind.LINK, 8: Kind.FOLDER, 9: Kind.FILE, 10: Kind.LINK}
 _MAX_LINK = 65535
+_MAX_FOLDER = 4 << 20
+"""Bytes of a folder's listing that are read: a hundred thousand names, and more than any image's folder has."""
+_MAX_BLOCKS = 1 << 14
+"""Metadata blocks that are kept: 128 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,8 @@ class Squashfs:
             raise _error("a file where a folder is wanted", None)
         if folder.size <= 3:
             return
+        if folder.size > _MAX_FOLDER:
+            raise _error(f"a folder of {folder.size} bytes", None)
         data = self._read(self._folders, folder.block, folder.offset, folder.size - 3)
         at = 0
         while at < len(data):
@@ -153,6 +159,8 @@ class Squashfs:
     def _block(self, at: int, end: int) -> tuple[bytes, int]:
         """Return a metadata block, and its size on disk with its header."""
         if at not in self._blocks:
+            if len(self._blocks) >= _MAX_BLOCKS:
+                raise _error("more metadata than an image's root has", at)
             (header,) = struct.unpack("<H", self._reader.read_at(at, 2))
             size = header & 0x7FFF
             if not 0 < size <= _BLOCK or at + 2 + size > end:
