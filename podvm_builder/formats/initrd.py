@@ -18,6 +18,8 @@ CODE = "PVB257"
 MAX_INITRD = 1 << 30
 """Bytes of an initrd, compressed, and of each of its archives, unpacked."""
 _MAX_LINK = 65535
+_MAX_STREAMS = 64
+"""Compressed streams one behind the other; builders join two or three."""
 
 
 class Initrd:
@@ -35,17 +37,22 @@ class Initrd:
         self._folders: dict[str, dict[str, TreeEntry]] = {"": {}}
         self._count = 0
         data = read_all(reader)
-        at = 0
+        at = streams = 0
+        left = MAX_INITRD
         while at < len(data):
             if data[at] == 0:
                 at += len(data[at : at + 4096]) - len(data[at : at + 4096].lstrip(b"\0"))
             elif data[at : at + 5] == b"07070":
                 at = self._archive(data, at)
             else:
+                streams += 1
+                if streams > _MAX_STREAMS:
+                    raise _error(f"more than {_MAX_STREAMS} compressed streams", at)
                 name = name_of(data[at : at + 8])
                 if name is None:
                     raise _error("neither a cpio archive nor a compression known here", at)
-                unpacked, size = decompress(name, data[at:], limit=MAX_INITRD)
+                unpacked, size = decompress(name, data[at:], limit=left)
+                left -= len(unpacked)
                 self._archives(unpacked)
                 at += size
 

@@ -14,6 +14,7 @@ import pytest
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.compression import Unsupported, decompress, name_of
 from podvm_builder.formats.erofs import Erofs
+from podvm_builder.formats.fat import FatFilesystem
 from podvm_builder.formats.filetree import Kind, find
 from podvm_builder.formats.initrd import Initrd
 from podvm_builder.formats.readers import BytesReader
@@ -291,3 +292,27 @@ def test_a_lone_uki_is_judged_by_its_initrd() -> None:
     rows = _rows(BytesReader(build_uki(stub=b"260")))
     assert "systemd-pcrnvdone" in str(rows[9].reason)
     assert rows[15].status is Status.PER_VM
+
+
+def test_an_initrd_of_very_many_streams_is_refused() -> None:
+    stream = gzip.compress(b"")
+    with pytest.raises(FormatError, match="compressed streams"):
+        Initrd(BytesReader(stream * 100))
+
+
+def test_a_crafted_allocation_table_is_not_read() -> None:
+    boot = bytearray(512)
+    # 512-byte sectors, one a cluster, one table of 2^24 sectors, 2^31 sectors in all
+    struct.pack_into("<HBHBHHBH", boot, 11, 512, 1, 32, 1, 0, 0, 0xF8, 0)
+    struct.pack_into("<II", boot, 32, 1 << 31, 1 << 24)
+    boot[510:] = b"\x55\xaa"
+
+    class Sparse:
+        size = 1 << 40
+
+        def read_at(self, offset: int, length: int) -> bytes:
+            assert length <= 4096
+            return bytes(boot[:length]) if offset == 0 else bytes(length)
+
+    with pytest.raises(FormatError, match="clusters"):
+        FatFilesystem(Sparse())
