@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -62,7 +63,8 @@ def run(args: list[str]) -> int:
     """Run one command line and return its exit code."""
     try:
         result = cli.main(args=args, prog_name="podvm-build", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it may have been closed before we were started
+            sys.stdout.flush()
     except PodvmError as error:
         return _report(error)
     except click.exceptions.Abort:
@@ -75,6 +77,8 @@ def run(args: list[str]) -> int:
         # the reader of our output has gone: nothing more to say, and nothing for Python to flush at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Exit.OK)
+    except OSError as error:
+        return _full(error) if error.errno in (errno.ENOSPC, errno.EDQUOT) else _bug()
     except Exception:  # noqa: BLE001 - the one place: whatever gets here is our bug
         return _bug()
     return result if isinstance(result, int) else int(Exit.OK)
@@ -104,6 +108,15 @@ def _usage(error: click.ClickException) -> int:
 def _interrupted() -> int:
     click.echo("interrupted; the last complete output is as it was", err=True)
     return int(Exit.INTERRUPTED)
+
+
+def _full(error: OSError) -> int:
+    """Say that stdout's disk is full; other places have their own message before they get here."""
+    from podvm_builder.errors import Lacking
+
+    # what could not be written must not be tried again when Python ends
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _report(Lacking(f"no space left for the output: {error.strerror}", code="PVB321", hint="free some space"))
 
 
 def _bug() -> int:

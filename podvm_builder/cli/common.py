@@ -42,4 +42,4 @@ def explained_register() -> str | None:
 
 def print_json(value: Any) -> None:
     """Write a value to stdout as indented JSON with a stable key order of its own making."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))

@@ -11,7 +11,7 @@ from podvm_builder.formats.kernel_hashes import KernelHashes
 from podvm_builder.formats.ovmf import read_table
 from podvm_builder.formats.readers import chunks
 from podvm_builder.measure.artifacts import read_boot_artifacts
-from podvm_builder.measure.boot_log import DIRECT, DISK
+from podvm_builder.measure.boot_log import BOOT_PATHS, DIRECT, DISK, SECURE_BOOT
 from podvm_builder.measure.inputs import Cpu
 from podvm_builder.measure.rtmr import ALGORITHM
 from podvm_builder.measure.snp import REGISTER as LAUNCH_DIGEST
@@ -70,6 +70,7 @@ def measure_image(
         FormatError: the image is not what it should be; see :func:`read_boot_artifacts`.
         InputError: the files are not those of the manifest (PVB247); a CPU or VMM that is not known.
     """
+    _check_platform(manifest.platform)
     _check_file(manifest, RAW, image)
     _check_file(manifest, UKI, uki)
     artifacts = read_boot_artifacts(image)
@@ -130,6 +131,18 @@ def identify(evidence: EvidencePlan, rows: Sequence[Measurement]) -> Identificat
             reason = f"`{register}` would have to be known, too: {why}"
             return Identification(value=False, by=(), reason=reason)
     return Identification(value=True, by=evidence.by, reason=evidence.reason)
+
+
+def _check_platform(platform: PlatformPlan) -> None:
+    for name, said, known in (
+        ("boot", platform.boot, BOOT_PATHS),
+        ("secure_boot", (platform.secure_boot,), SECURE_BOOT),
+    ):
+        for word in said:
+            if word not in known:
+                raise InputError(
+                    f"the manifest's `platform.{name}` is `{word}`, not one of {', '.join(known)}", code=CODE
+                )
 
 
 def _check_file(manifest: ImageManifest, name: str, reader: BinaryReader) -> None:

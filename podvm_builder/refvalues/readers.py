@@ -112,9 +112,18 @@ def _record(name: str, text: object) -> Any:
 def _parse_json(data: bytes, what: str) -> object:
     _bounded(data, what)
     try:
-        return json.loads(data)
+        value: object = json.loads(data, parse_constant=_no_constant)
+        # an escaped half of a surrogate pair is no text that could be written again
+        json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise _wrong(f"{what}: not JSON: {error}") from error
+    if isinstance(value, dict) and str(value.get("schema", "")).startswith("podvm-"):
+        raise _wrong(f"{what}: this is a `{value['schema']}` document; `refvalues export` makes values of it")
+    return value
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _bounded(data: bytes, what: str) -> None:

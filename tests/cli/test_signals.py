@@ -43,3 +43,12 @@ def test_what_is_ignored_stays_ignored() -> None:
         ["nohup", sys.executable, "-c", asked], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
     )
     assert "SIG_IGN" in done.stdout
+
+
+def test_a_full_disk_behind_stdout_is_said_and_no_bug_of_ours() -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - the device, as a shell opens it
+        done = subprocess.run(
+            [sys.executable, "-m", "podvm_builder", "list", "targets"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 3
+    assert b"error[PVB321]" in done.stderr

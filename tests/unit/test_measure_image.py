@@ -220,3 +220,12 @@ def test_the_image_is_looked_into() -> None:
     with pytest.raises(InputError, match="boot phases") as caught:
         measure_image(replace(manifest, phases=("sysinit",)), firmware={}, **readers)
     assert caught.value.code == "PVB247"
+
+
+@pytest.mark.parametrize("change", [{"secure_boot": "zz"}, {"boot": ("zz",)}])
+def test_a_manifest_of_a_platform_that_is_none_is_refused(change: dict[str, object]) -> None:
+    manifest, disk, uki = build("debian-13/none/libvirt", CLOUD, evidence("tpm", *TPM))
+    manifest = replace(manifest, platform=replace(manifest.platform, **change))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="zz") as caught:
+        measure_image(manifest, image=BytesReader(disk), uki=BytesReader(uki), firmware={})
+    assert caught.value.code == "PVB247"
