@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from podvm_builder.formats.acpi import derive_files as derive_acpi_files
     from podvm_builder.formats.efi_siglist import Signature, parse_signature_lists
     from podvm_builder.formats.eventlog import EventLog, parse_event_log
-    from podvm_builder.formats.eventlog import check as check_event_log
-    from podvm_builder.formats.eventlog import replay as replay_event_log
+    from podvm_builder.formats.eventlog_replay import check as check_event_log
+    from podvm_builder.formats.eventlog_replay import replay as replay_event_log
     from podvm_builder.formats.id_block import (
         IdAuth,
         IdBlock,
@@ -107,7 +107,7 @@ _PUBLIC = {
     "VariableStore": "formats.varstore",
     "Vmm": "measure.vmm",
     "authenticode": "formats.pe",
-    "check_event_log": "formats.eventlog:check",
+    "check_event_log": "formats.eventlog_replay:check",
     "decode_id_auth": "formats.id_block",
     "decode_id_block": "formats.id_block",
     "derive_acpi_files": "formats.acpi:derive_files",
@@ -131,7 +131,7 @@ _PUBLIC = {
     "read_boot_artifacts": "measure.artifacts",
     "read_id_private_key": "measure.id_block:read_private_key",
     "read_tdx_firmware": "measure.tdx_firmware:read_firmware",
-    "replay_event_log": "formats.eventlog:replay",
+    "replay_event_log": "formats.eventlog_replay:replay",
     "rtmr_fold": "measure.rtmr:fold",
     "sev_es_launch_digest": "measure.sev",
     "sev_launch_digest": "measure.sev",

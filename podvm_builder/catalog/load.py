@@ -24,7 +24,8 @@ from podvm_builder.catalog.entries import (
     When,
 )
 from podvm_builder.catalog.rows import Row
-from podvm_builder.catalog.yaml_source import MapNode, read_yaml
+from podvm_builder.catalog.yaml_nodes import MapNode
+from podvm_builder.catalog.yaml_source import read_yaml
 
 ROOT = "podvm_builder.catalog"
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from podvm_builder.catalog.settings import GROUPS, SCALARS, SETTINGS, Edit, Kind, Op, edits_of, settings_in
+from podvm_builder.catalog.yaml_nodes import Document, ListNode, MapNode, Node, ScalarNode, Spot
 from podvm_builder.catalog.yaml_scalars import ScalarValue
-from podvm_builder.catalog.yaml_source import Document, ListNode, MapNode, Node, ScalarNode, Spot
 from podvm_builder.errors import InputError
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from podvm_builder.catalog.yaml_source import Document, ListNode, MapNode, Node, ScalarNode, plain
+from podvm_builder.catalog.yaml_nodes import Document, ListNode, MapNode, Node, ScalarNode, plain
 from podvm_builder.errors import InputError, Place
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from podvm_builder.catalog.yaml_nodes import Document, ListNode, MapNode, Node, ScalarNode, Spot, place_of
 from podvm_builder.catalog.yaml_scalars import ScalarValue, core_value, surprise
 from podvm_builder.errors import InputError, Place
 
@@ -20,88 +21,6 @@ MAX_DEPTH = 32
 MAX_ALIASES = 64
 MAX_NODES = 8192
 """Nodes of a document with every alias expanded."""
-
-Plain = ScalarValue | list["Plain"] | dict[str, "Plain"]
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """Where a node starts: 1-based line and column, and the length to underline."""
-
-    line: int
-    column: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class ScalarNode:
-    """A single value."""
-
-    value: ScalarValue
-    text: str
-    spot: Spot
-    weight: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class ListNode:
-    """A sequence."""
-
-    items: tuple[Node, ...]
-    spot: Spot
-    weight: int
-
-
-@dataclass(frozen=True, slots=True)
-class MapNode:
-    """A mapping; keys are text, in the order of the file, without duplicates."""
-
-    entries: tuple[tuple[ScalarNode, Node], ...]
-    spot: Spot
-    weight: int
-
-    def get(self, key: str) -> Node | None:
-        """Return the value under a key, or None."""
-        return next((node for name, node in self.entries if name.text == key), None)
-
-    def has(self, key: str) -> bool:
-        """Return whether the key is there."""
-        return self.get(key) is not None
-
-    def nodes(self, key: str) -> tuple[Node, ...]:
-        """Return the items under a key that holds a list; none where it does not."""
-        node = self.get(key)
-        return node.items if isinstance(node, ListNode) else ()
-
-    def key(self, key: str) -> ScalarNode | None:
-        """Return the key's own node, or None."""
-        return next((name for name, _ in self.entries if name.text == key), None)
-
-
-Node = ScalarNode | ListNode | MapNode
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """One YAML document and the errors that did not keep it from being read."""
-
-    file: str
-    lines: tuple[str, ...]
-    root: Node
-    errors: tuple[InputError, ...] = ()
-
-    def place(self, spot: Spot, note: str | None = None) -> Place:
-        """Return a spot as a place with its source line."""
-        return _place(self.file, self.lines, spot, note)
-
-
-def plain(node: Node) -> Plain:
-    """Return a node as lists, dictionaries and scalars; the depth was limited when it was read."""
-    if isinstance(node, ListNode):
-        return [plain(item) for item in node.items]
-    if isinstance(node, MapNode):
-        return {key.text: plain(value) for key, value in node.entries}
-    return node.value
 
 
 def read_yaml(text: str, *, file: str, trusted: bool = False) -> Document:
@@ -196,7 +115,7 @@ class _Builder:
         show: bool = True,
     ) -> InputError:
         """Make an error at a spot; without ``show`` the source line is left out (it may be unprintable)."""
-        place = Place(file=self.file) if spot is None else _place(self.file, self.lines if show else (), spot, note)
+        place = Place(file=self.file) if spot is None else place_of(self.file, self.lines if show else (), spot, note)
         return InputError(message, code=code, place=place, hint=hint)
 
     def take(self, event: Any) -> None:
@@ -304,10 +223,3 @@ def _spot(event: Any) -> Spot:
     start, end = event.start_mark, event.end_mark
     length = end.column - start.column if end.line == start.line else 1
     return Spot(start.line + 1, start.column + 1, max(1, length))
-
-
-def _place(file: str, lines: tuple[str, ...], spot: Spot, note: str | None) -> Place:
-    text = lines[spot.line - 1] if 0 < spot.line <= len(lines) else None
-    if text is not None and len(text) > 200:  # a line that long helps nobody
-        text = None
-    return Place(file=file, line=spot.line, column=spot.column, length=spot.length, text=text, note=note)

@@ -9,7 +9,7 @@ import click
 from podvm_builder.cli.common import format_option, print_json
 from podvm_builder.cli.eventlog_inputs import kind_option, read_log
 from podvm_builder.errors import Exit
-from podvm_builder.formats.eventlog import banks, check, replay
+from podvm_builder.formats.eventlog_replay import banks, check, replay
 from podvm_builder.report.eventlog import log_to_json, render_replay
 
 

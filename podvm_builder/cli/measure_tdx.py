@@ -125,7 +125,8 @@ def command(
     its memory size and ACPI tables. RTMR 1 and 2 cover what is booted. What the firmware measures, and in which order,
     differs by edk2 release; builds that are known by their digest need no `--ovmf-layout`.
     """
-    from podvm_builder.cli.tdx_inputs import Booted, Machines, read_boot, read_machines
+    from podvm_builder.cli.tdx_inputs import Booted, read_boot
+    from podvm_builder.cli.tdx_machines import Machines, read_machines
 
     booted = Booted(
         image=image, uki=uki, kernel=kernel, initrd=initrd, append=append, boot=boot, kernel_header=kernel_header

@@ -1,4 +1,4 @@
-"""TCG event logs (TPM 1.2 form and crypto-agile form) and CCEL tables: parse, write, replay, check.
+"""TCG event logs (TPM 1.2 form and crypto-agile form) and CCEL tables: parse and write.
 
 Specifications: TCG PC Client Platform Firmware Profile 1.06 §10 (log formats and event types); UEFI 2.10 §38.4.1 for
 confidential-computing logs, whose index is a measurement register: 0 MRTD, 1-4 RTMR0-RTMR3. Little-endian throughout.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from podvm_builder.errors import FormatError
@@ -62,11 +62,6 @@ MAX_EVENT = 16 << 20
 """Bytes of one event's data; real logs stay below 1 MiB."""
 _MAX_REGISTERS = 24
 _SPEC_ID = b"Spec ID Event03\0"
-_EV_EFI_ACTION = 0x80000007
-_EXIT = b"Exit Boot Services Invocation"
-_LOCALITY = b"StartupLocality\0"
-_DATA_IS_DIGESTED = {0x04, 0x05, 0x08, 0x80000001, 0x80000007, 0x80000006, 0x800000E0}
-"""Event types whose digest is over the event's data as logged: separator, action, S-CRTM version, variables, GPT."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,15 +93,6 @@ class EventLog:
     """Banks that every event has a digest for."""
     events: tuple[LogEvent, ...]
     """Without the header event of a crypto-agile log."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogFinding:
-    """Something about a well-formed log that should not be."""
-
-    offset: int
-    index: int
-    message: str
 
 
 def parse_event_log(data: bytes) -> EventLog:
@@ -145,68 +131,6 @@ def encode_event_log(log: EventLog) -> bytes:
         parts += [struct.pack("<H", numbers[name]) + digest for name, digest in event.digests.items()]
         parts.append(struct.pack("<I", len(event.data)) + event.data)
     return b"".join(parts)
-
-
-def replay(log: EventLog, algorithm: str) -> dict[int, bytes]:
-    """Fold the events into the registers that they extend.
-
-    Args:
-        log: the log.
-        algorithm: one of its banks.
-
-    Returns:
-        Value per register that has at least one event. EV_NO_ACTION extends nothing, but a StartupLocality event
-        sets the last byte that PCR 0 starts with. PCR 17-22 start as 0xFF in a TPM.
-    """
-    values: dict[int, bytes] = {}
-    size = hashlib.new(algorithm, usedforsecurity=False).digest_size
-    locality = 0
-    for event in log.events:
-        if event.kind == EV_NO_ACTION:
-            if event.data.startswith(_LOCALITY) and len(event.data) > len(_LOCALITY):
-                locality = event.data[len(_LOCALITY)]
-            continue
-        start = values.get(event.index)
-        if start is None:
-            fill = b"\xff" if 17 <= event.index <= 22 else b"\0"
-            start = bytes(size - 1) + bytes([locality]) if event.index == 0 else fill * size
-        values[event.index] = hashlib.new(algorithm, start + event.digests[algorithm], usedforsecurity=False).digest()
-    return values
-
-
-def check(log: EventLog) -> tuple[LogFinding, ...]:
-    """Report what a log must not hold, or lack, if boot state is to be read out of it.
-
-    A digest that is not that of its data, where the type says that it is; a second separator in one register; no
-    event that extends anything; no sign that the firmware ever left boot services.
-    """
-    findings: list[LogFinding] = []
-    separated: set[int] = set()
-    for event in log.events:
-        if event.kind in _DATA_IS_DIGESTED and not _matches(event):
-            findings.append(_finding(event, f"the digest of {event.name} is not that of its data"))
-        if event.kind == EV_SEPARATOR:
-            if event.index in separated:
-                findings.append(_finding(event, "a second separator in this register"))
-            separated.add(event.index)
-    last = log.events[-1] if log.events else LogEvent(index=0, kind=EV_NO_ACTION, digests={}, data=b"")
-    if all(event.kind == EV_NO_ACTION for event in log.events):
-        findings.append(_finding(last, "no event of this log extends a register"))
-    elif not any(event.kind == _EV_EFI_ACTION and event.data == _EXIT for event in log.events):
-        findings.append(_finding(last, "the log ends before the firmware left boot services"))
-    return tuple(findings)
-
-
-def _matches(event: LogEvent) -> bool:
-    return all(
-        name not in hashlib.algorithms_available
-        or hashlib.new(name, event.data, usedforsecurity=False).digest() == value
-        for name, value in event.digests.items()
-    )
-
-
-def _finding(event: LogEvent, message: str) -> LogFinding:
-    return LogFinding(offset=event.offset, index=event.index, message=message)
 
 
 def _at_end(data: bytes, position: int) -> bool:
@@ -301,8 +225,3 @@ _SIZES = {0x04: 20, 0x0B: 32, 0x0C: 48, 0x0D: 64, 0x12: 32}
 
 def _name(algorithm: int) -> str:
     return ALGORITHMS[algorithm]
-
-
-def banks(log: EventLog, wanted: Sequence[str] = ("sha1", "sha256", "sha384", "sha512")) -> tuple[str, ...]:
-    """Return the log's banks that can be replayed here, in the order wanted."""
-    return tuple(name for name in wanted if name in log.algorithms)

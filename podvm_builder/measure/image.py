@@ -12,6 +12,7 @@ from podvm_builder.formats.ovmf import read_table
 from podvm_builder.formats.readers import chunks
 from podvm_builder.measure.artifacts import read_boot_artifacts
 from podvm_builder.measure.boot_log import BOOT_PATHS, DIRECT, DISK, SECURE_BOOT
+from podvm_builder.measure.hashed_boot import hash_boot
 from podvm_builder.measure.inputs import Cpu
 from podvm_builder.measure.rtmr import ALGORITHM
 from podvm_builder.measure.snp import REGISTER as LAUNCH_DIGEST
@@ -19,7 +20,7 @@ from podvm_builder.measure.snp import measure_launch
 from podvm_builder.measure.snp_launch import SnpLaunch
 from podvm_builder.measure.tdx import MRTD, measure_mrtd
 from podvm_builder.measure.tdx_image import measure_image_rtmrs
-from podvm_builder.measure.tpm import DEFAULT_BANKS, TpmBoot, hash_boot, predict_boot
+from podvm_builder.measure.tpm import DEFAULT_BANKS, TpmBoot, predict_boot
 from podvm_builder.measure.userspace import Userspace, inspect
 from podvm_builder.measure.vmm import find_vmm
 from podvm_builder.model.axes import Target

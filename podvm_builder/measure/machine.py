@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from podvm_builder.measure.artifacts import ForeignBoot, find_boot
 from podvm_builder.measure.boot_log import DISK
 from podvm_builder.measure.foreign import predict_foreign
+from podvm_builder.measure.hashed_boot import hash_boot
 from podvm_builder.measure.secure_boot import Keys
-from podvm_builder.measure.tpm import DEFAULT_BANKS, TpmBoot, hash_boot, identify_by_tpm, predict_boot
+from podvm_builder.measure.tpm import DEFAULT_BANKS, TpmBoot, identify_by_tpm, predict_boot
 from podvm_builder.measure.userspace import inspect
 from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.model.reader import BinaryReader

@@ -8,6 +8,7 @@ from dataclasses import replace
 from podvm_builder.catalog.ovmf import CLOUD_LAYOUTS, Layout, find_layout
 from podvm_builder.errors import FormatError, InputError
 from podvm_builder.measure.boot_log import DISK
+from podvm_builder.measure.hashed_boot import HashedBoot
 from podvm_builder.measure.rtmr import ALGORITHM
 from podvm_builder.measure.tdx_boot import sha384_alone, tdx_boots, uki_boot
 from podvm_builder.measure.tdx_firmware import TdxFirmware, read_firmware, secure_boot_state
@@ -20,7 +21,7 @@ from podvm_builder.measure.tdx_registers import (
     run_time_register,
     unknown_rtmrs,
 )
-from podvm_builder.measure.tpm import Finding, HashedBoot, TpmBoot, predict_boot
+from podvm_builder.measure.tpm import Finding, TpmBoot, predict_boot
 from podvm_builder.model.measurement import Status
 from podvm_builder.model.plan import PlatformPlan
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from podvm_builder.measure.artifacts import ForeignBoot, find_boot
 from podvm_builder.measure.boot_log import DISK
 from podvm_builder.measure.foreign import predict_foreign
+from podvm_builder.measure.hashed_boot import hash_boot
 from podvm_builder.measure.rtmr import ALGORITHM
 from podvm_builder.measure.secure_boot import Keys
 from podvm_builder.measure.tdx import SINGLE_PASS, measure_mrtd
@@ -15,7 +16,7 @@ from podvm_builder.measure.tdx_boot import NO_STATE, TdxBoot, foreign_boot, tdx_
 from podvm_builder.measure.tdx_firmware import TdxFirmware
 from podvm_builder.measure.tdx_machine import TdxMachine
 from podvm_builder.measure.tdx_registers import identify_by_rtmrs, measure_rtmrs, run_time_register
-from podvm_builder.measure.tpm import TpmBoot, hash_boot, predict_boot
+from podvm_builder.measure.tpm import TpmBoot, predict_boot
 from podvm_builder.model.measurement import MeasurementSet, Status
 from podvm_builder.model.reader import BinaryReader
 

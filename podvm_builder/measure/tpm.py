@@ -15,10 +15,11 @@ from podvm_builder.formats.pe import authenticode, parse_pe
 from podvm_builder.formats.uki import Uki
 from podvm_builder.measure.artifacts import BootArtifacts
 from podvm_builder.measure.boot_log import DIRECT, DISK, LOADER, UKI_SUBJECT, boot_log
+from podvm_builder.measure.hashed_boot import HashedBoot, hash_boot
 from podvm_builder.measure.secure_boot import Keys, authority
-from podvm_builder.measure.sidecars import REMARK, Sidecars, read_sidecars
+from podvm_builder.measure.sidecars import REMARK, Sidecars
 from podvm_builder.measure.stub import NO_CMDLINE, command_line, stub_doubts, stub_rules
-from podvm_builder.measure.uki_digests import NO_SIDECARS, UkiDigests, digest_uki
+from podvm_builder.measure.uki_digests import UkiDigests
 from podvm_builder.measure.userspace import Userspace
 from podvm_builder.model.event import Event
 from podvm_builder.model.measurement import Basis, Identification, Measurement, Status
@@ -111,44 +112,6 @@ def predict_tpm(
     return tuple(predict_boot(hashed, boot, disk_sha256=disk_sha256) for boot in boots)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HashedBoot:
-    """An image with all its digests: what remains to be done for a way to boot is quick."""
-
-    artifacts: BootArtifacts
-    banks: tuple[str, ...]
-    digests: Mapping[str, UkiDigests]
-    """By boot path: QEMU hands a UKI over without a file system that addons could lie in."""
-    sidecars: Mapping[str, Sidecars]
-    """By boot path."""
-
-
-def hash_boot(
-    artifacts: BootArtifacts, banks: Sequence[str], *, boots: Sequence[str] = (DISK,), workers: int = 1
-) -> HashedBoot:
-    """Hash all that the boot paths ``boots`` measure of an image.
-
-    Raises:
-        FormatError: as :func:`predict_tpm`.
-    """
-    names = tuple(banks)
-    found = _read_sidecars(artifacts, names) if DISK in boots else NO_SIDECARS
-    sidecars = {boot: found if boot == DISK else NO_SIDECARS for boot in boots}
-    done: dict[bool, UkiDigests] = {}
-    for some in sidecars.values():
-        if some.present not in done:
-            done[some.present] = digest_uki(
-                artifacts.uki,
-                stub_rules(artifacts.uki.stub_version),
-                names,
-                sidecars=some,
-                loader=artifacts.loader.reader if artifacts.loader else None,
-                workers=workers,
-            )
-    digests = {boot: done[some.present] for boot, some in sidecars.items()}
-    return HashedBoot(artifacts=artifacts, banks=names, digests=digests, sidecars=sidecars)
-
-
 def identify_by_tpm(rows: Sequence[Measurement]) -> Identification:
     """Say whether PCRs tie a TPM's quote to the image: the UKI in PCR 4 and 11, and in 12 that nothing was added."""
     for register in IDENTIFYING:
@@ -160,14 +123,6 @@ def identify_by_tpm(rows: Sequence[Measurement]) -> Identification:
         by=IDENTIFYING,
         reason="the TPM measures the UKI, and in PCR 12 that nothing was added to it; as good as the TPM is trusted",
     )
-
-
-def _read_sidecars(artifacts: BootArtifacts, banks: Sequence[str]) -> Sidecars:
-    rules = stub_rules(artifacts.uki.stub_version)
-    if rules is None or not rules.sidecars or not artifacts.extras:
-        return NO_SIDECARS
-    uname = artifacts.uki.text(".uname").split(b"\0")[0]
-    return read_sidecars(artifacts.folders, rules, uname=uname, algorithms=banks)
 
 
 def predict_boot(hashed: HashedBoot, boot: TpmBoot, *, disk_sha256: str | None = None) -> TpmPrediction:

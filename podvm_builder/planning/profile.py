@@ -10,7 +10,8 @@ from pathlib import PurePath
 from podvm_builder.catalog.entries import Catalogue
 from podvm_builder.catalog.load import catalogue as own_catalogue
 from podvm_builder.catalog.settings import Edit, edits_of, settings_in
-from podvm_builder.catalog.yaml_source import Document, ListNode, MapNode, Node, ScalarNode, read_yaml
+from podvm_builder.catalog.yaml_nodes import Document, ListNode, MapNode, Node, ScalarNode
+from podvm_builder.catalog.yaml_source import read_yaml
 from podvm_builder.errors import InputError, InputErrors, Place
 from podvm_builder.model.axes import DEFAULT_ARCH, VARIANTS, Target
 from podvm_builder.planning import rules

@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 
 from podvm_builder.catalog.entries import Catalogue
-from podvm_builder.catalog.yaml_source import Document, ListNode, MapNode, Node, ScalarNode, Spot, read_yaml
+from podvm_builder.catalog.yaml_nodes import Document, ListNode, MapNode, Node, ScalarNode, Spot
+from podvm_builder.catalog.yaml_source import read_yaml
 from podvm_builder.errors import InputError, InputErrors, Place
 from podvm_builder.planning.profile import Parts, read_parts
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from podvm_builder.catalog.yaml_source import Document, ListNode, MapNode, Node, ScalarNode, Spot, plain
+from podvm_builder.catalog.yaml_nodes import Document, ListNode, MapNode, Node, ScalarNode, Spot, plain
 from podvm_builder.errors import InputError
 from podvm_builder.planning.model import ProfileDocument
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from podvm_builder.formats.event_text import describe
-from podvm_builder.formats.eventlog import EventLog, LogFinding
+from podvm_builder.formats.eventlog import EventLog
+from podvm_builder.formats.eventlog_replay import LogFinding
 from podvm_builder.measure.log_diff import Entry, Parting, register_name
 from podvm_builder.report.measurements import printable
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from podvm_builder.formats.eventlog import banks, parse_event_log, replay
+from podvm_builder.formats.eventlog import parse_event_log
+from podvm_builder.formats.eventlog_replay import banks, replay
 from tests.support.tools_tree import Oracle
 
 

@@ -16,12 +16,10 @@ from podvm_builder.formats.eventlog import (
     EVENT_NAMES,
     EventLog,
     LogEvent,
-    banks,
-    check,
     encode_event_log,
     parse_event_log,
-    replay,
 )
+from podvm_builder.formats.eventlog_replay import banks, check, replay
 from podvm_builder.formats.fat import FatFilesystem
 from podvm_builder.formats.gpt import measured_data, parse_gpt
 from podvm_builder.formats.pe import authenticode, authenticode_ranges, parse_pe

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from podvm_builder.catalog.load import catalogue
 from podvm_builder.catalog.settings import Edit, Fragment, Op
-from podvm_builder.catalog.yaml_source import plain, read_yaml
+from podvm_builder.catalog.yaml_nodes import plain
+from podvm_builder.catalog.yaml_source import read_yaml
 from podvm_builder.errors import InputError, Place
 from podvm_builder.model.axes import Target
 from podvm_builder.planning.make import make_plan

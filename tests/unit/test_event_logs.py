@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from podvm_builder.errors import FormatError
-from podvm_builder.formats.eventlog import banks, check, encode_event_log, parse_event_log, replay
+from podvm_builder.formats.eventlog import encode_event_log, parse_event_log
+from podvm_builder.formats.eventlog_replay import banks, check, replay
 
 OWN_BOOTS = ("252nosb", "252sb", "257nosb", "257setup", "262nosb", "262sb")
 

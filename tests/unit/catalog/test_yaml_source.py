@@ -6,7 +6,8 @@ import tracemalloc
 
 import pytest
 
-from podvm_builder.catalog.yaml_source import MAX_ALIASES, MAX_CHARS, MAX_DEPTH, MapNode, plain, read_yaml
+from podvm_builder.catalog.yaml_nodes import MapNode, plain
+from podvm_builder.catalog.yaml_source import MAX_ALIASES, MAX_CHARS, MAX_DEPTH, read_yaml
 from podvm_builder.errors import InputError
 
 
