@@ -24,6 +24,8 @@ from podvm_builder.model.plan import Plan
 from podvm_builder.model.recipe import RecipeTree
 from podvm_builder.recipes.mkosi import render
 from podvm_builder.refvalues import export_all, reference_values
+from podvm_builder.report.page import page
+from podvm_builder.report.sbom import sbom
 from podvm_builder.tools.cache import layer_date, layer_folder, layer_lock, prune_layers, work_folder
 from podvm_builder.tools.files import FileReader, hashing_threads, replace_folder, write_atomic, writing
 from podvm_builder.tools.firmware import NotAtHand, get_firmware
@@ -122,6 +124,8 @@ def build_image(plan: Plan, components: Mapping[str, bytes], *, options: Options
                 _write_json(new / MEASUREMENTS, measurements_to_json(measurements))
             with steps.step("export"):
                 names, why_none = _export(new, measurements)
+                _write_json(new / "sbom.cdx.json", sbom(manifest, distribution=plan.distro.os_id))
+                write_atomic(new / "report.html", page(manifest, measurements).encode())
                 if log.exists():
                     with writing(new):
                         (new / LOG).parent.mkdir()

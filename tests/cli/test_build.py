@@ -97,6 +97,8 @@ def test_what_is_made(bench: Bench) -> None:
         "reference-values/operator-configmap.yaml",
         "reference-values/rvps-message.json",
         "reference-values/rvps-sample.json",
+        "report.html",
+        "sbom.cdx.json",
     ]
     disk, uki = image()
     assert (bench.folder / "image.raw").read_bytes() == disk
@@ -359,7 +361,11 @@ def test_an_image_that_is_there_is_not_made_again(bench: Bench) -> None:
     assert done.returncode == 0, done.stderr
     assert "holds this very image" in done.stderr
     after = bench.state()
-    assert {name for name in after if after[name] != before[name]} == {"manifest.json", "measurements.json"}
+    assert {name for name in after if after[name] != before[name]} == {
+        "manifest.json",
+        "measurements.json",
+        "report.html",
+    }
     assert json.loads((bench.folder / "manifest.json").read_bytes())["platform"]["vcpus"] == [3]
     assert bench.leftovers() == []
 

@@ -1,0 +1,48 @@
+"""A build as one HTML page: no script, nothing from outside, every text escaped."""
+
+from __future__ import annotations
+
+from html import escape
+
+from podvm_builder.model.manifest import ImageManifest
+from podvm_builder.model.measurement import Measurement, MeasurementSet
+
+_STYLE = (
+    ":root{color-scheme:light dark}"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}"
+    "table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.25rem .75rem .25rem 0;"
+    "border-bottom:1px solid #8886}code{overflow-wrap:anywhere}"
+)
+
+
+def page(manifest: ImageManifest, measurements: MeasurementSet) -> str:
+    """Return the page: what was built, whether its evidence identifies it, and every register."""
+    said = measurements.identifies_image
+    by = f" by {', '.join(said.by)}" if said.by else ""
+    facts = [
+        ("image identity", manifest.ids.image),
+        ("root identity", manifest.ids.rootfs),
+        ("plan identity", manifest.ids.plan),
+        ("root hash", manifest.root_hash),
+        *((name, f"{record.size} bytes, sha256:{record.sha256}") for name, record in manifest.files.items()),
+        ("flags", ", ".join(manifest.flags) or "none"),
+        ("packages", str(len(manifest.packages))),
+        ("identifies the image", f"{'yes' if said.value else 'no'}{by}: {said.reason}"),
+    ]
+    rows = "\n".join(_row(row) for row in measurements.measurements)
+    title = escape(manifest.target)
+    return (
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>\n'
+        f"<h1>{title}</h1>\n<table>\n"
+        + "\n".join(f"<tr><th>{escape(name)}<td><code>{escape(value)}</code>" for name, value in facts)
+        + "\n</table>\n<h2>Registers</h2>\n<table>\n<tr><th>register<th>algorithm<th>status<th>for<th>value or reason\n"
+        + rows
+        + "\n</table>\n</html>\n"
+    )
+
+
+def _row(row: Measurement) -> str:
+    variant = ", ".join(f"{name} {value}" for name, value in row.variant.items())
+    value = f"<code>{row.value.hex()}</code>" if row.value is not None else escape(row.reason or "")
+    cells = (escape(row.register), row.alg, row.status.value, escape(variant), value)
+    return "<tr>" + "".join(f"<td>{cell}" for cell in cells)
