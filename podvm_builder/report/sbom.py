@@ -16,16 +16,9 @@ def sbom(manifest: ImageManifest, *, distribution: str) -> dict[str, Any]:
         distribution: the packages' namespace in their package URLs, e.g. ``debian``.
     """
     packages = [
-        {
-            "type": "library",
-            "bom-ref": (
-                url := f"pkg:deb/{distribution}/{quote(package.name)}@{quote(package.version)}?arch={package.arch}"
-            ),
-            "name": package.name,
-            "version": package.version,
-            "purl": url,
-        }
+        {"type": "library", "bom-ref": url, "name": package.name, "version": package.version, "purl": url}
         for package in manifest.packages
+        for url in [_url(package, distribution)]
     ]
     components = [
         {
