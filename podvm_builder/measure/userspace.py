@@ -36,7 +36,20 @@ _SEPARATED = (4, 5, 7, 9, 12, 13, 14)
 """PCRs that `os-separator` extends, besides the platform's."""
 _UNITS = ("etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
 _MACHINE = ("systemd-pcrmachine.service", "systemd-pcrfs-root.service", "systemd-pcrfs@.service")
-_MASK = re.compile(r"(?:^|\s)(rd\.)?systemd\.mask=(\S+)")
+_MASK = re.compile(r"(?:^|\s)[\"']?(rd\.)?systemd\.mask=(\S+)")
+_UNIT_TYPES = (
+    ".service",
+    ".socket",
+    ".target",
+    ".device",
+    ".mount",
+    ".automount",
+    ".swap",
+    ".timer",
+    ".path",
+    ".slice",
+    ".scope",
+)
 _MAX_KERNEL = 256 << 20
 _AGGREGATE = b"boot_aggregate\0"
 """Name of IMA's first measurement, a text of every kernel that has IMA."""
@@ -218,8 +231,12 @@ def _add_phases(phases: list[str] | None, place: _Place, unit: str, words: tuple
 
 
 def _masks(cmdline: str, *, initrd: bool) -> frozenset[str]:
-    """Return the units that the command line masks: `systemd.mask=` in both, `rd.systemd.mask=` in the initrd alone."""
-    return frozenset(match[2] for match in _MASK.finditer(cmdline) if initrd or not match[1])
+    """Return the units that the command line masks: `systemd.mask=` in both, `rd.systemd.mask=` in the initrd alone.
+
+    As systemd-debug-generator(8) takes them: without quotes, and a name without a type is a service's.
+    """
+    names = (match[2].strip("\"'") for match in _MASK.finditer(cmdline) if initrd or not match[1])
+    return frozenset(name if name.endswith(_UNIT_TYPES) else f"{name}.service" for name in names)
 
 
 def _initrd(uki: Uki) -> FileTree | None:

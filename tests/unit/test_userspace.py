@@ -199,6 +199,12 @@ def test_units_masked_on_the_command_line() -> None:
     assert found.phases == ("enter-initrd", "leave-initrd")
 
 
+@pytest.mark.parametrize("word", [b"systemd.mask=systemd-pcrphase", b'systemd.mask="systemd-pcrphase.service"'])
+def test_a_mask_without_type_or_in_quotes_counts(word: bytes) -> None:
+    found = _inspect({}, {**PHASES_ROOT, **TSS}, cmdline=b"quiet " + word)
+    assert found.phases == ("sysinit",)
+
+
 @pytest.mark.parametrize("root", [MACHINE, {"etc/crypttab": b"x"}, {f"{LIB}systemd-pcrfs@.service": b"x"}])
 def test_what_extends_pcr_15(root: Files) -> None:
     assert 15 not in _inspect({}, root).untouched
