@@ -8,26 +8,19 @@ recursion and with bounds, so that loops end in an error.
 from __future__ import annotations
 
 import struct
-import sys
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from podvm_builder.errors import FormatError
+from podvm_builder.formats.fat_table import CODE, MAX_CLUSTERS, FatTable
 from podvm_builder.formats.readers import Extent, ExtentReader, read_all
 from podvm_builder.model.reader import BinaryReader
 
-CODE = "PVB243"
-_MAX_FOLDER = 8 << 20
-"""Bytes of one folder; the specification's own limit is 2 MiB."""
-_BLOCK = 1024
-"""Links of a chain that are compared at a time."""
+_MAX_FOLDER = 2 << 20
+"""Bytes of one folder, the specification's own limit: 65536 entries."""
 _LONG_NAME = 0x0F
 _FOLDER = 0x10
 _VOLUME = 0x08
-
-_MAX_TABLE = 64 << 20
-"""Bytes of an allocation table that are read: sixteen million clusters, 8 GiB of the smallest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +40,7 @@ class FatFilesystem:
     """A FAT file system inside a reader."""
 
     def __init__(self, reader: BinaryReader) -> None:
-        """Read the boot sector and the allocation table.
+        """Read the boot sector.
 
         Raises:
             FormatError: not FAT, or a geometry that does not fit the reader.
@@ -70,17 +63,15 @@ class FatFilesystem:
         self._reader = reader
         self._cluster_size = cluster * sector
         self._data = data * sector
-        self._clusters = (total - data) // cluster
-        self._bits = 12 if self._clusters < 4085 else 16 if self._clusters < 65525 else 32
+        clusters = (total - data) // cluster
+        self._bits = 12 if clusters < 4085 else 16 if clusters < 65525 else 32
         self._root_region = (reserved + fats * fat_sectors) * sector, roots * 32
         self._root_cluster = struct.unpack_from("<I", boot, 44)[0] if self._bits == 32 else 0
-        needed = ((self._clusters + 2) * self._bits + 7) // 8
-        if needed > _MAX_TABLE:
-            raise _error(f"{self._clusters} clusters, more than a system partition needs", 19)
-        if needed > fat_sectors * sector:
+        if clusters > MAX_CLUSTERS:
+            raise _error(f"{clusters} clusters, more than their numbers can name", 19)
+        if (clusters + 2) * self._bits > fat_sectors * sector * 8:
             raise _error("the allocation table is too short for the clusters", 22)
-        self._fat = reader.read_at(reserved * sector, needed)
-        self._successors = b""
+        self._table = FatTable(reader, reserved * sector, bits=self._bits, clusters=clusters)
 
     @property
     def bits(self) -> int:
@@ -118,7 +109,7 @@ class FatFilesystem:
         """
         extents: list[Extent] = []
         left = entry.size
-        for first, count in self._runs(entry.cluster):
+        for first, count in self._table.runs(entry.cluster):
             if not left:
                 break
             length = min(left, count * self._cluster_size)
@@ -131,59 +122,14 @@ class FatFilesystem:
     def _folder(self, folder: FatEntry | None) -> Iterator[FatEntry]:
         if folder is not None or self._bits == 32:
             first = self._root_cluster if folder is None else folder.cluster
-            count = sum(length for _, length in self._runs(first))
-            size = count * self._cluster_size
-            if size > _MAX_FOLDER:
-                raise _error(f"a folder of {size} bytes", None)
+            size = 0
+            for _, count in self._table.runs(first):
+                size += count * self._cluster_size
+                if size > _MAX_FOLDER:
+                    raise _error(f"a folder of {size} bytes", None)
             whole = FatEntry(name="folder", is_folder=True, size=size, cluster=first)
             return _entries(read_all(self.open(whole)), self._bits)
         return _entries(self._reader.read_at(*self._root_region), self._bits)
-
-    def _runs(self, cluster: int) -> Iterator[tuple[int, int]]:
-        """Yield the chain that begins at a cluster as runs of neighbours: first cluster and number."""
-        end = {12: 0xFF8, 16: 0xFFF8, 32: 0x0FFFFFF8}[self._bits]
-        if cluster == 0:  # an empty file has no cluster
-            return
-        total = 0
-        while cluster < end:
-            if not 2 <= cluster < self._clusters + 2:
-                raise _error(f"cluster {cluster} does not exist", None)
-            length = self._neighbours(cluster)
-            last = cluster + length
-            following = self._next(last)
-            while following == last + 1 and following < self._clusters + 2:
-                last = following
-                following = self._next(last)
-            total += last - cluster + 1
-            if total > self._clusters:
-                raise _error("a chain of clusters has a loop", None)
-            yield cluster, last - cluster + 1
-            cluster = following
-
-    def _neighbours(self, cluster: int) -> int:
-        """Return how many links from a cluster on lead to the next one, counted in blocks that are compared whole."""
-        if self._bits == 12:
-            return 0
-        width = self._bits // 8
-        if not self._successors:
-            numbers = array("H" if width == 2 else "I", range(1, self._clusters + 2))
-            if sys.byteorder == "big":
-                numbers.byteswap()
-            self._successors = numbers.tobytes()
-        start = at = cluster * width
-        step = _BLOCK * width
-        # never as far as the last cluster, which has no next one
-        end = len(self._successors)
-        while at + step <= end and self._fat[at : at + step] == self._successors[at : at + step]:
-            at += step
-        return (at - start) // width
-
-    def _next(self, cluster: int) -> int:
-        if self._bits == 12:
-            pair = int.from_bytes(self._fat[cluster * 3 // 2 : cluster * 3 // 2 + 2], "little")
-            return pair >> 4 if cluster & 1 else pair & 0xFFF
-        width = self._bits // 8
-        return int.from_bytes(self._fat[cluster * width : (cluster + 1) * width], "little") & 0x0FFFFFFF
 
 
 def _match(entries: Iterator[FatEntry] | Sequence[FatEntry], name: str) -> FatEntry | None:

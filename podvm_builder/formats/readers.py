@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -60,9 +61,11 @@ class ExtentReader:
         self._reader = reader
         self._extents = tuple(extent for extent in extents if extent.length)
         self._size = 0
+        self._starts: list[int] = []
         for extent in self._extents:
             if extent.offset is not None:
                 check_range(reader.size, extent.offset, extent.length)
+            self._starts.append(self._size)
             self._size += extent.length
 
     @property
@@ -74,18 +77,18 @@ class ExtentReader:
         """Return exactly ``length`` bytes from ``offset``; FormatError outside the input."""
         check_range(self._size, offset, length)
         parts: list[bytes] = []
-        start = 0
-        for extent in self._extents:
-            first = max(offset, start)
-            last = min(offset + length, start + extent.length)
-            if first < last:
-                if extent.offset is None:
-                    parts.append(bytes(last - first))
-                else:
-                    parts.append(self._reader.read_at(extent.offset + first - start, last - first))
-            start += extent.length
-            if start >= offset + length:
+        end = offset + length
+        # from the extent that holds the first byte: a file may have very many
+        for index in range(max(0, bisect_right(self._starts, offset) - 1), len(self._extents)):
+            extent, start = self._extents[index], self._starts[index]
+            if start >= end:
                 break
+            first = max(offset, start)
+            count = min(end, start + extent.length) - first
+            if extent.offset is None:
+                parts.append(bytes(count))
+            else:
+                parts.append(self._reader.read_at(extent.offset + first - start, count))
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.fat import FatFilesystem
+from podvm_builder.formats.fat_table import MAX_CLUSTERS, FatTable
 from podvm_builder.formats.gpt import esp, measured_data, parse_gpt
 from podvm_builder.formats.readers import BytesReader, read_all
 from tests.support.disk import ESP, ROOT, build_disk, build_fat
@@ -63,8 +64,7 @@ def test_fat_loop_is_refused() -> None:
     (reserved,) = struct.unpack_from("<H", data, 14)
     struct.pack_into("<H", data, reserved * 512 + 2 * (entry.cluster + 1), entry.cluster)
     with pytest.raises(FormatError, match="loop") as caught:
-        broken = FatFilesystem(BytesReader(bytes(data)))
-        list(broken._runs(entry.cluster))
+        list(FatTable(BytesReader(bytes(data)), reserved * 512, bits=16, clusters=8000).runs(entry.cluster))
     assert caught.value.code == "PVB243"
 
 
@@ -77,6 +77,75 @@ def test_fat_broken_chain_is_refused(next_cluster: int, message: str) -> None:
     struct.pack_into("<H", data, 512 + 2 * entry.cluster, next_cluster)
     with pytest.raises(FormatError, match=message):
         FatFilesystem(BytesReader(bytes(data))).open(entry)
+
+
+class Sparse:
+    """Bytes that are zero but for some pieces; remembers how many were asked for."""
+
+    def __init__(self, size: int, pieces: dict[int, bytes]) -> None:
+        self.size = size
+        self.taken = 0
+        self._pieces = pieces
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        self.taken += length
+        data = bytearray(length)
+        for at, piece in self._pieces.items():
+            first, last = max(offset, at), min(offset + length, at + len(piece))
+            if first < last:
+                data[first - offset : last - offset] = piece[first - at : last - at]
+        return bytes(data)
+
+
+def _boot_sector(clusters: int) -> tuple[bytes, int]:
+    """Return the boot sector of a FAT32 of 512-byte clusters with one table, and its sectors before the data."""
+    table = -(-(clusters + 2) * 4 // 512)
+    boot = bytearray(512)
+    struct.pack_into("<HBHBHHBH", boot, 11, 512, 1, 32, 1, 0, 0, 0xF8, 0)
+    struct.pack_into("<II", boot, 32, 32 + table + clusters, table)
+    struct.pack_into("<I", boot, 44, 2)
+    boot[510:] = b"\x55\xaa"
+    return bytes(boot), 32 + table
+
+
+def test_of_a_fat_as_large_as_can_be_only_what_is_asked_for_is_read() -> None:
+    boot, data = _boot_sector(MAX_CLUSTERS)
+    entry = b"FILE    TXT" + struct.pack("<B8xHxxxxHI", 0x20, 0xFFF, 0xFFF0, 1000)
+    links = {2: 0x0FFFFFFF, 0x0FFFFFF0: 0x0FFFFFF1, 0x0FFFFFF1: 0x0FFFFFF8}
+    pieces = {0: boot, data * 512: entry, (data + 0x0FFFFFF0 - 2) * 512: b"x" * 1000}
+    pieces |= {32 * 512 + 4 * cluster: struct.pack("<I", following) for cluster, following in links.items()}
+    reader = Sparse((data + MAX_CLUSTERS) * 512, pieces)
+    filesystem = FatFilesystem(reader)
+    found = filesystem.find("file.txt")
+    assert found is not None
+    assert read_all(filesystem.open(found)) == b"x" * 1000
+    assert reader.taken < 1 << 16
+    boot, data = _boot_sector(MAX_CLUSTERS + 1)
+    with pytest.raises(FormatError, match="more than their numbers can name"):
+        FatFilesystem(Sparse((data + MAX_CLUSTERS + 1) * 512, {0: boot}))
+
+
+def test_what_chains_of_a_fat_may_cost_is_bounded() -> None:
+    clusters = 1 << 20
+    # every link goes two clusters on, so that no two clusters of the file stand together
+    links = b"".join(struct.pack("<I", cluster + 2) for cluster in range(clusters))
+    table = FatTable(Sparse(4 * (clusters + 2), {0: links}), 0, bits=32, clusters=clusters)
+    with pytest.raises(FormatError, match="more pieces") as caught:
+        for _ in table.runs(2):
+            pass
+    assert caught.value.code == "PVB243"
+    whole = struct.pack(f"<{clusters + 1}I", *range(1, clusters + 2)) + struct.pack("<I", 0x0FFFFFFF)
+    table = FatTable(BytesReader(whole), 0, bits=32, clusters=clusters)
+    assert list(table.runs(2)) == [(2, clusters)]
+    assert list(table.runs(clusters // 2)) == [(clusters // 2, clusters // 2 + 2)]
+
+
+def test_a_folder_of_a_fat_ends_at_two_mebibytes() -> None:
+    boot, data = _boot_sector(1 << 17)
+    links = struct.pack(f"<{(1 << 17) + 2}I", *range(1, (1 << 17) + 3))
+    filesystem = FatFilesystem(Sparse((data + (1 << 17)) * 512, {0: boot, 32 * 512: links}))
+    with pytest.raises(FormatError, match="a folder of"):
+        filesystem.list()
 
 
 @pytest.mark.parametrize("data", [b"", bytes(512), b"\xeb\x3c\x90" + bytes(507) + b"\x55\xaa"])
