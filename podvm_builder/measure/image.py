@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from podvm_builder.errors import FormatError, InputError
@@ -11,7 +12,7 @@ from podvm_builder.formats.kernel_hashes import KernelHashes
 from podvm_builder.formats.ovmf import read_table
 from podvm_builder.formats.readers import chunks
 from podvm_builder.measure.artifacts import read_boot_artifacts
-from podvm_builder.measure.boot_log import BOOT_PATHS, DIRECT, DISK, SECURE_BOOT
+from podvm_builder.measure.boot_log import DIRECT, DISK
 from podvm_builder.measure.hashed_boot import hash_boot
 from podvm_builder.measure.inputs import Cpu
 from podvm_builder.measure.rtmr import ALGORITHM
@@ -33,12 +34,12 @@ from podvm_builder.model.region import Region
 
 CODE = "PVB247"
 
+_MIXED = "the folder holds files of different builds, or a changed one; build it again"
 _CLOUD_FIRMWARE = "covers firmware that the cloud provides, and not the image"
 _CLOUD_KEYS = "covers secure-boot state and keys of the cloud's firmware, which the image does not decide"
 _CLOUD_DISK = "covers the partition table, which changes where the cloud grows the disk"
 _UNKNOWN_FIRMWARE = (
-    "the platform's firmware is not at hand, and some may try a boot twice and measure it twice: give it with "
-    "`--firmware`"
+    "firmware that checks kernel hashes may measure a boot twice, and whether this one does is not known"
 )
 _HASHING_FIRMWARE = (
     "firmware that checks kernel hashes may try a boot twice and measure it twice: learn it from a machine"
@@ -71,9 +72,23 @@ def measure_image(
         FormatError: the image is not what it should be; see :func:`read_boot_artifacts`.
         InputError: the files are not those of the manifest (PVB247); a CPU or VMM that is not known.
     """
-    _check_platform(manifest.platform)
-    _check_file(manifest, RAW, image)
-    _check_file(manifest, UKI, uki)
+    files = {RAW: image, UKI: uki}
+    _check_sizes(manifest, files)
+    if workers <= 1:
+        _check_digests(manifest, files)
+        return _measure(manifest, image, firmware, banks, workers=1)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        checked = pool.submit(_check_digests, manifest, files)
+        try:
+            return _measure(manifest, image, firmware, banks, workers=workers)
+        finally:
+            # that a file was changed is said before, and instead of, what is wrong with it
+            checked.result()
+
+
+def _measure(
+    manifest: ImageManifest, image: BinaryReader, firmware: Mapping[str, bytes], banks: Sequence[str], *, workers: int
+) -> MeasurementSet:
     artifacts = read_boot_artifacts(image)
     userspace = inspect(artifacts.uki, image, artifacts.gpt, recorded=manifest.phases)
     _check_phases(manifest, userspace)
@@ -134,27 +149,19 @@ def identify(evidence: EvidencePlan, rows: Sequence[Measurement]) -> Identificat
     return Identification(value=True, by=evidence.by, reason=evidence.reason)
 
 
-def _check_platform(platform: PlatformPlan) -> None:
-    for name, said, known in (
-        ("boot", platform.boot, BOOT_PATHS),
-        ("secure_boot", (platform.secure_boot,), SECURE_BOOT),
-    ):
-        for word in said:
-            if word not in known:
-                raise InputError(
-                    f"the manifest's `platform.{name}` is `{word}`, not one of {', '.join(known)}", code=CODE
-                )
+def _check_sizes(manifest: ImageManifest, files: Mapping[str, BinaryReader]) -> None:
+    for name, reader in files.items():
+        record = manifest.files.get(name)
+        if record is None or record.size != reader.size:
+            said = "does not list it" if record is None else f"says {record.size}"
+            raise InputError(f"`{name}` has {reader.size} bytes; the manifest {said}", code=CODE, hint=_MIXED)
 
 
-def _check_file(manifest: ImageManifest, name: str, reader: BinaryReader) -> None:
-    """Hold a file to the manifest, whose digest of it is printed as what values are based on."""
-    record = manifest.files.get(name)
-    hint = "the folder holds files of different builds, or a changed one; build it again"
-    if record is None or record.size != reader.size:
-        said = "does not list it" if record is None else f"says {record.size}"
-        raise InputError(f"`{name}` has {reader.size} bytes; the manifest {said}", code=CODE, hint=hint)
-    if MultiHash(("sha256",)).feed(chunks(reader)).digests()["sha256"].hex() != record.sha256:
-        raise InputError(f"`{name}` is not the file that the manifest records", code=CODE, hint=hint)
+def _check_digests(manifest: ImageManifest, files: Mapping[str, BinaryReader]) -> None:
+    """Hold files to the manifest, whose digests of them are printed as what values are based on."""
+    for name, reader in files.items():
+        if MultiHash(("sha256",)).feed(chunks(reader)).digests()["sha256"].hex() != manifest.files[name].sha256:
+            raise InputError(f"`{name}` is not the file that the manifest records", code=CODE, hint=_MIXED)
 
 
 def _check_phases(manifest: ImageManifest, userspace: Userspace) -> None:
@@ -184,16 +191,24 @@ def _boots(manifest: ImageManifest, firmware: Mapping[str, bytes], userspace: Us
     )
     if DIRECT not in platform.boot:
         return (disk,)
-    return disk, replace(disk, boot=DIRECT, platform=_habits(firmware.get(platform.firmware)))
+    return disk, _direct(disk, platform.firmware, firmware.get(platform.firmware))
 
 
-def _habits(firmware: bytes | None) -> dict[int, str]:
-    """Return the PCRs of a direct boot that the firmware's habits decide, with the reason."""
-    try:
-        read_table(firmware or b"")
-    except FormatError:
-        return dict.fromkeys((4, 5), _UNKNOWN_FIRMWARE)
-    return dict.fromkeys((4, 5), _HASHING_FIRMWARE) if _takes_kernel_hashes(firmware or b"") else {}
+def _direct(disk: TpmBoot, name: str, firmware: bytes | None) -> TpmBoot:
+    """Return the direct boot: under firmware that measures once, under one that may not, or under one not known."""
+    direct = replace(disk, boot=DIRECT)
+    if firmware is None:
+        reason = f"firmware `{name}` is not at hand" if name else "no firmware is named"
+    else:
+        try:
+            read_table(firmware)
+        except FormatError as error:
+            reason = f"firmware `{name}`: {error.message}"
+        else:
+            return replace(
+                direct, platform=dict.fromkeys((4, 5), _HASHING_FIRMWARE) if _takes_kernel_hashes(firmware) else {}
+            )
+    return replace(direct, missing=dict.fromkeys((4, 5), f"{_UNKNOWN_FIRMWARE}: {reason}"))
 
 
 def _takes_kernel_hashes(firmware: bytes) -> bool:

@@ -54,9 +54,9 @@ class TpmBoot:
     """One way to boot, all of whose inputs are stated."""
 
     boot: str = DISK
-    """One of :data:`podvm_builder.measure.boot_log.BOOT_PATHS`."""
+    """One of :data:`podvm_builder.model.plan.BOOT_PATHS`."""
     secure_boot: str = "absent"
-    """One of :data:`podvm_builder.measure.boot_log.SECURE_BOOT`."""
+    """One of :data:`podvm_builder.model.plan.SECURE_BOOT`."""
     phases: tuple[str, ...] = ()
     """Words that systemd's boot phase units extend PCR 11 with; empty where those units are masked."""
     separators: bool = True
@@ -67,6 +67,8 @@ class TpmBoot:
     """What the image's initrd and root were found to extend; None where nobody looked."""
     platform: Mapping[int, str] = field(default_factory=dict)
     """Further PCRs that this machine's firmware decides, each with the reason."""
+    missing: Mapping[int, str] = field(default_factory=dict)
+    """PCRs that need an input which is not at hand, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +265,8 @@ def unknown_registers(artifacts: BootArtifacts, boot: TpmBoot, sidecars: Sidecar
                 f"and what version {artifacts.uki.stub} makes of it is not settled here"
             )
             unknown |= dict.fromkeys((4, 9, 12, 13), (Status.UNPREDICTABLE, reason))
-    return unknown | {pcr: (Status.PLATFORM, reason) for pcr, reason in boot.platform.items()}
+    unknown |= {pcr: (Status.PLATFORM, reason) for pcr, reason in boot.platform.items()}
+    return unknown | {pcr: (Status.NOT_COMPUTED, reason) for pcr, reason in boot.missing.items()}
 
 
 def _unknown_kernel(uki: Uki) -> dict[int, Finding]:
