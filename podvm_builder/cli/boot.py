@@ -10,8 +10,9 @@ import click
 from podvm_builder.cli.common import format_option, print_json
 from podvm_builder.cli.place import cache_option, mirror_option, say
 from podvm_builder.errors import Finding
-from podvm_builder.measure.boot_log import BOOT_PATHS, DISK
+from podvm_builder.measure.boot_log import DISK
 from podvm_builder.model.boot import BootResult, Outcome
+from podvm_builder.model.plan import BOOT_PATHS
 
 _CODES = {
     Outcome.TIMEOUT: "PVB510",

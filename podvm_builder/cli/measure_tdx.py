@@ -11,12 +11,12 @@ from podvm_builder.cli.common import explain_option, format_option
 from podvm_builder.cli.input_files import named, read_file
 from podvm_builder.cli.measure_output import print_set
 from podvm_builder.formats.ovmf import MAX_IMAGE
-from podvm_builder.measure.boot_log import BOOT_PATHS, SECURE_BOOT
 from podvm_builder.measure.tdx import ORDERS, SINGLE_PASS
 from podvm_builder.measure.tdx_boot import KERNEL_HEADERS
 from podvm_builder.measure.tdx_firmware import read_firmware
 from podvm_builder.measure.tdx_machine import parse_memory
 from podvm_builder.measure.tdx_measure import measure_tdx
+from podvm_builder.model.plan import BOOT_PATHS, SECURE_BOOT
 
 _PATH = click.Path(path_type=Path)
 _MAX_VCPUS = 4096

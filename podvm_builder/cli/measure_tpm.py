@@ -12,9 +12,10 @@ from podvm_builder.cli.input_files import named
 from podvm_builder.cli.measure_output import print_set
 from podvm_builder.cli.secure_boot_inputs import read_keys
 from podvm_builder.errors import InputError
-from podvm_builder.measure.boot_log import BOOT_PATHS, DISK, SECURE_BOOT
+from podvm_builder.measure.boot_log import DISK
 from podvm_builder.measure.machine import measure_tpm
 from podvm_builder.measure.tpm import BANKS, DEFAULT_BANKS
+from podvm_builder.model.plan import BOOT_PATHS, SECURE_BOOT
 from podvm_builder.tools.disks import open_disk
 from podvm_builder.tools.files import hashing_threads
 

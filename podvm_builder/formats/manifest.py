@@ -7,13 +7,13 @@ the integers of JSON (RFC 8259 §6). Reading is strict about what it knows and i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
 from podvm_builder.errors import FormatError
 from podvm_builder.model.manifest import ComponentRecord, FileRecord, ImageManifest, PackageRecord
-from podvm_builder.model.plan import EvidencePlan, Ids, PlatformPlan
+from podvm_builder.model.plan import BOOT_PATHS, PLATFORM_VMMS, SECURE_BOOT, EvidencePlan, Ids, PlatformPlan
 
 SCHEMA = "podvm-manifest/1"
 CODE = "PVB203"
@@ -35,7 +35,8 @@ def manifest_from_json(value: object) -> ImageManifest:
     """Read JSON values into an :class:`~podvm_builder.model.manifest.ImageManifest`.
 
     Raises:
-        FormatError: PVB203, another schema, a missing key, or a value that is not what its key says.
+        FormatError: PVB203, another schema, a missing key, or a value that is not what its key says or none of
+            those that it may have.
     """
     top = _Object(value, "manifest.json")
     schema = top.text("schema")
@@ -52,13 +53,13 @@ def manifest_from_json(value: object) -> ImageManifest:
         root_format=top.text("root_format"),
         phases=top.texts("phases"),
         platform=PlatformPlan(
-            vmm=platform.text("vmm"),
+            vmm=platform.get("vmm", _vmm),
             firmware=platform.text("firmware"),
-            boot=platform.texts("boot"),
+            boot=platform.list("boot", _one_of(BOOT_PATHS)),
             vcpus=platform.list("vcpus", _natural),
             cpus=platform.texts("cpus"),
             guest_features=platform.list("guest_features", _features),
-            secure_boot=platform.text("secure_boot"),
+            secure_boot=platform.get("secure_boot", _one_of(SECURE_BOOT)),
         ),
         evidence=EvidencePlan(
             kind=evidence.text("kind"),
@@ -111,6 +112,22 @@ def _features(value: object, at: str) -> int:
     return int(value, 16)
 
 
+def _one_of(known: Sequence[str]) -> Callable[[object, str], str]:
+    def read(value: object, at: str) -> str:
+        word = _text(value, at)
+        if word not in known:
+            raise FormatError(f"`{at}` is `{word}`, not one of {', '.join(known)}", code=CODE)
+        return word
+
+    return read
+
+
+def _vmm(value: object, at: str) -> str:
+    text = _text(value, at)
+    _one_of(PLATFORM_VMMS)(text.partition("@")[0], at)
+    return text
+
+
 class _Object:
     """A JSON object whose keys are read by type."""
 
@@ -127,6 +144,9 @@ class _Object:
 
     def nested(self, key: str) -> _Object:
         return _Object(*self._get(key))
+
+    def get(self, key: str, read: Callable[[object, str], T]) -> T:
+        return read(*self._get(key))
 
     def text(self, key: str) -> str:
         return _text(*self._get(key))

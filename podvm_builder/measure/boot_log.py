@@ -22,10 +22,6 @@ from podvm_builder.model.event import Event
 
 DISK = "disk"
 DIRECT = "direct"
-BOOT_PATHS = (DISK, DIRECT)
-"""``disk``: firmware starts the UKI from the EFI system partition; ``direct``: QEMU hands the UKI over."""
-SECURE_BOOT = ("absent", "off", "on")
-"""Not compiled into the firmware; compiled in, not enabled; enabled."""
 
 PHASES = ("enter-initrd", "leave-initrd", "sysinit", "ready")
 """Words that systemd's boot phase units extend PCR 11 with until the system is up."""
@@ -62,8 +58,9 @@ def boot_log(
     Args:
         digests: of the UKI.
         algorithms: banks to give digests for.
-        boot: one of :data:`BOOT_PATHS`.
-        secure_boot: one of :data:`SECURE_BOOT`; with ``on`` and no keys the events of PCR 7 are left out.
+        boot: one of :data:`podvm_builder.model.plan.BOOT_PATHS`.
+        secure_boot: one of :data:`podvm_builder.model.plan.SECURE_BOOT`; with ``on`` and no keys the events of PCR
+            7 are left out.
         gpt: the disk's partition table; without one the log of a boot from disk has no GPT event.
         cmdline: what the kernel gets, None where that is not known; then its event is left out.
         phases: words of systemd's boot phase units, in order, as far as the boot has come.

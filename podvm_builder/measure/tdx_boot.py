@@ -63,9 +63,9 @@ class TdxBoot:
     """One way in which a trust domain boots."""
 
     boot: str
-    """One of :data:`podvm_builder.measure.boot_log.BOOT_PATHS`."""
+    """One of :data:`podvm_builder.model.plan.BOOT_PATHS`."""
     secure_boot: str
-    """One of :data:`podvm_builder.measure.boot_log.SECURE_BOOT`."""
+    """One of :data:`podvm_builder.model.plan.SECURE_BOOT`."""
     log: tuple[Event, ...]
     """Of the PCRs, with SHA-384 digests."""
     unknown: Mapping[int, Finding]
@@ -152,7 +152,7 @@ def kernel_boot(
         append: the command line as QEMU is given it, without NUL.
         header: one of :data:`KERNEL_HEADERS`.
         memory: bytes of guest memory; needed for a filled header with an initrd.
-        secure_boot: one of :data:`podvm_builder.measure.boot_log.SECURE_BOOT`.
+        secure_boot: one of :data:`podvm_builder.model.plan.SECURE_BOOT`.
         keys: the firmware's.
 
     Raises:

@@ -60,23 +60,31 @@ class ImagePlan:
     """Paths removed from the root file system, shell globs."""
 
 
+BOOT_PATHS = ("disk", "direct")
+"""``disk``: firmware starts the UKI from the EFI system partition; ``direct``: QEMU hands the UKI over."""
+SECURE_BOOT = ("absent", "off", "on")
+"""Not compiled into the firmware; compiled in, not enabled; enabled."""
+PLATFORM_VMMS = ("qemu", "ec2", "gce", "hyperv", "krun")
+"""VMMs that a platform may have; ``@`` and a revision of what one measures may follow."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformPlan:
     """The machine whose measurements are predicted; nothing here changes the image."""
 
     vmm: str
-    """``qemu``, ``ec2``, ``gce`` or ``hyperv``."""
+    """One of :data:`PLATFORM_VMMS`."""
     firmware: str
     """A name in the catalogue's firmware table, or a path; empty where the owner of the cloud provides it."""
     boot: tuple[str, ...]
-    """Boot paths to predict for: ``direct``, ``disk``."""
+    """Boot paths to predict for, of :data:`BOOT_PATHS`."""
     vcpus: tuple[int, ...]
     cpus: tuple[str, ...]
     """CPU model names as QEMU spells them."""
     guest_features: tuple[int, ...]
     """SEV_FEATURES values to predict for."""
     secure_boot: str
-    """``absent``, ``off`` or ``on``."""
+    """One of :data:`SECURE_BOOT`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.manifest import SCHEMA, manifest_from_json, manifest_to_json
+from podvm_builder.measure.vmm import VMMS
 from podvm_builder.model.manifest import ComponentRecord, FileRecord, ImageManifest, PackageRecord
-from podvm_builder.model.plan import EvidencePlan, Ids, PlatformPlan
+from podvm_builder.model.plan import BOOT_PATHS, PLATFORM_VMMS, SECURE_BOOT, EvidencePlan, Ids, PlatformPlan
+from tests.support.manifests import QEMU, build, evidence
 
 texts = st.text(max_size=20)
 tuples = st.lists(texts, max_size=3).map(tuple)
@@ -31,13 +33,13 @@ manifests = st.builds(
     phases=tuples,
     platform=st.builds(
         PlatformPlan,
-        vmm=texts,
+        vmm=st.sampled_from((*PLATFORM_VMMS, "ec2@2")),
         firmware=texts,
-        boot=tuples,
+        boot=st.lists(st.sampled_from(BOOT_PATHS), max_size=2).map(tuple),
         vcpus=st.lists(naturals, max_size=3).map(tuple),
         cpus=tuples,
         guest_features=st.lists(st.integers(min_value=0, max_value=2**64 - 1), max_size=3).map(tuple),
-        secure_boot=texts,
+        secure_boot=st.sampled_from(SECURE_BOOT),
     ),
     evidence=st.builds(
         EvidencePlan,
@@ -96,6 +98,27 @@ def test_a_missing_key_is_named(manifest: ImageManifest, data: st.DataObject) ->
     del document[key]
     with pytest.raises(FormatError, match=f"`{key}` is missing"):
         manifest_from_json(document)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "place"),
+    [
+        ("secure_boot", "zz", "platform.secure_boot"),
+        ("boot", ["disk", "zz"], "platform.boot[1]"),
+        ("vmm", "zz@qemu", "platform.vmm"),
+    ],
+)
+def test_a_platform_that_is_none_is_refused(key: str, value: object, place: str) -> None:
+    manifest, _, _ = build("debian-13/none/libvirt", QEMU, evidence("tpm"))
+    document = manifest_to_json(manifest)
+    document["platform"][key] = value
+    with pytest.raises(FormatError) as caught:
+        manifest_from_json(document)
+    assert (f"`{place}` is `zz" in caught.value.message, caught.value.code) == (True, "PVB203")
+
+
+def test_the_vmms_of_platforms_are_those_that_measure_and_the_paravisor_s() -> None:
+    assert {vmm.name for vmm in VMMS} | {"hyperv"} == set(PLATFORM_VMMS)
 
 
 def test_another_schema_is_refused() -> None:
