@@ -29,8 +29,15 @@ MAGICS = {
 }
 _ERRORS = (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError)
 """Of the standard library's decoders."""
+_ZLIB = type(zlib.decompressobj())
 _PIECE = 16 << 10
-"""Bytes fed at a time: small, because a decoder may make thousands of times as much of them."""
+"""Bytes fed at a time."""
+_MAX_PIECE = 1 << 20
+"""Bytes taken out at a time, where the decoder can be held to it."""
+_SMALL_PIECE = 256
+"""Bytes fed at a time to a decoder that gives out all it has: Zstandard's makes up to 32768 times as much of them."""
+_MAX_WINDOW = 256 << 20
+"""Bytes of memory that a stream may ask a decoder for; `xz -9` asks for 65 MiB."""
 
 
 class Unsupported(Exception):
@@ -42,7 +49,7 @@ def name_of(data: bytes) -> str | None:
     return next((name for magic, name in MAGICS.items() if data.startswith(magic)), None)
 
 
-def decompress(name: str, data: bytes, *, limit: int, cut: bool = False) -> tuple[bytes, int]:
+def decompress(name: str, data: bytes | memoryview, *, limit: int, cut: bool = False) -> tuple[bytes, int]:
     """Decompress the stream at the start of ``data``.
 
     Args:
@@ -70,25 +77,44 @@ def decompress(name: str, data: bytes, *, limit: int, cut: bool = False) -> tupl
     return b"".join(out), used
 
 
-def pieces(name: str, data: bytes) -> Iterator[tuple[bytes, int]]:
+def pieces(name: str, data: bytes | memoryview) -> Iterator[tuple[bytes, int]]:
     """Yield what comes out of a stream piece by piece, each with the number of bytes of ``data`` read so far.
+
+    A piece has at most 8 MiB, whatever the stream.
 
     Raises:
         FormatError: the stream is damaged or ends too early.
         Unsupported: it cannot be read here.
     """
     decoder, errors = _decoder(name)
-    for at in range(0, len(data), _PIECE):
+    view = memoryview(data)
+    step = _PIECE if hasattr(decoder, "needs_input") or isinstance(decoder, _ZLIB) else _SMALL_PIECE
+    for at in range(0, len(view), step):
+        end = min(at + step, len(view))
         try:
-            piece = decoder.decompress(data[at : at + _PIECE])
+            for piece in _taken(decoder, view[at:end]):
+                yield piece, end - len(decoder.unused_data)
         except errors as error:
             raise FormatError(f"{name} stream: {error}", at, code=CODE) from error
-        end = min(at + _PIECE, len(data))
         if decoder.eof:
-            yield piece, end - len(decoder.unused_data)
             return
-        yield piece, end
-    raise FormatError(f"{name} stream: it ends too early", len(data), code=CODE)
+    raise FormatError(f"{name} stream: it ends too early", len(view), code=CODE)
+
+
+def _taken(decoder: Any, data: bytes | memoryview) -> Iterator[bytes]:
+    """Yield what a decoder makes of bytes, :data:`_MAX_PIECE` at a time where it can be held to that."""
+    if hasattr(decoder, "needs_input"):
+        yield decoder.decompress(data, _MAX_PIECE)
+        while not (decoder.eof or decoder.needs_input):
+            yield decoder.decompress(b"", _MAX_PIECE)
+    elif isinstance(decoder, _ZLIB):
+        piece = decoder.decompress(data, _MAX_PIECE)
+        yield piece
+        while not decoder.eof and (decoder.unconsumed_tail or len(piece) == _MAX_PIECE):
+            piece = decoder.decompress(decoder.unconsumed_tail, _MAX_PIECE)
+            yield piece
+    else:
+        yield decoder.decompress(data)
 
 
 def _decoder(name: str) -> tuple[Any, tuple[type[Exception], ...]]:
@@ -97,8 +123,8 @@ def _decoder(name: str) -> tuple[Any, tuple[type[Exception], ...]]:
         "gzip": lambda: zlib.decompressobj(31),
         "deflate": lambda: zlib.decompressobj(-15),
         "zlib": zlib.decompressobj,
-        "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ),
-        "lzma": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE),
+        "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_WINDOW),
+        "lzma": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_MAX_WINDOW),
         "bzip2": bz2.BZ2Decompressor,
     }
     if name in simple:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.compression import Unsupported
-from podvm_builder.formats.filetree import Kind, TreeEntry
+from podvm_builder.formats.filetree import Allowance, Kind, TreeEntry
 from podvm_builder.model.reader import BinaryReader
 
 CODE = "PVB256"
@@ -22,7 +22,6 @@ OFFSET = 1024
 """Of the superblock."""
 
 _MAX_FOLDER = 4 << 20
-_MAX_LINK = 4096  # PATH_MAX
 _PLAIN, _INLINE = 0, 2
 _INCOMPAT_48BIT = 0x80
 _METABOX = 0x100
@@ -65,6 +64,8 @@ class Erofs:
         self._bits = bits
         self._start = start << bits
         self._root = root
+        self._targets: dict[int, str] = {}
+        self._allowance = Allowance("EROFS", CODE)
 
     def list(self, path: str) -> tuple[TreeEntry, ...]:
         """See :class:`~podvm_builder.formats.filetree.FileTree`."""
@@ -81,10 +82,10 @@ class Erofs:
     def _described(self, number: int, name: str) -> TreeEntry:
         inode = self._inode(number)
         if stat.S_ISLNK(inode.mode):
-            if inode.size > _MAX_LINK:
-                raise _error(f"a symbolic link of {inode.size} bytes", None)
-            target = self._data(inode).decode("utf-8", "surrogateescape")
-            return TreeEntry(name=name, kind=Kind.LINK, target=target)
+            if number not in self._targets:  # any number of names may stand for one inode
+                self._allowance.target(inode.size)
+                self._targets[number] = self._data(inode).decode("utf-8", "surrogateescape")
+            return TreeEntry(name=name, kind=Kind.LINK, target=self._targets[number])
         if stat.S_ISREG(inode.mode):
             return TreeEntry(name=name, kind=Kind.FILE, size=inode.size)
         return TreeEntry(name=name, kind=Kind.FOLDER if stat.S_ISDIR(inode.mode) else Kind.OTHER)
@@ -117,7 +118,9 @@ class Erofs:
         data = self._data(folder)
         size = 1 << self._bits
         for at in range(0, len(data), size):
-            yield from _block_entries(data[at : at + size])
+            for entry in _block_entries(data[at : at + size]):
+                self._allowance.name()
+                yield entry
 
     def _take(self, offset: int, length: int) -> bytes:
         if offset + length > self._reader.size:

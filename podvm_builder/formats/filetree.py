@@ -6,8 +6,41 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from podvm_builder.errors import FormatError
+
 MAX_ENTRIES = 1 << 20
 """Names of one tree that are credible; a desktop's root has a fifth of that."""
+
+
+MAX_LINK = 4096
+"""Bytes of a symbolic link's target: PATH_MAX."""
+_MAX_LOOKS = 1 << 21
+"""Names that are read of one tree, those counted again that are read again."""
+_MAX_TARGETS = 16 << 20
+"""Bytes of links' targets that are read of one tree."""
+
+
+class Allowance:
+    """What may still be read of one tree: each folder is bounded, and a crafted tree may have any number of them."""
+
+    def __init__(self, what: str, code: str) -> None:
+        """Begin with all; errors say what the tree is, and have the code."""
+        self._what = what
+        self._code = code
+        self._names = _MAX_LOOKS
+        self._targets = _MAX_TARGETS
+
+    def name(self) -> None:
+        """Count a name; FormatError where that is one too many."""
+        self._names -= 1
+        if self._names < 0:
+            raise FormatError(f"{self._what}: more names than are credible", code=self._code)
+
+    def target(self, size: int) -> None:
+        """Count a link's target of so many bytes; FormatError where it, or all together, are too long."""
+        self._targets -= size
+        if size > MAX_LINK or self._targets < 0:
+            raise FormatError(f"{self._what}: a symbolic link of {size} bytes, or too many", code=self._code)
 
 
 class Kind(StrEnum):

@@ -7,26 +7,29 @@ ones hold; zeros may stand between them. The content of files is passed over.
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
 
 from podvm_builder.errors import FormatError
-from podvm_builder.formats.compression import decompress, name_of
-from podvm_builder.formats.filetree import MAX_ENTRIES, Kind, TreeEntry
+from podvm_builder.formats.compression import name_of, pieces
+from podvm_builder.formats.filetree import MAX_ENTRIES, MAX_LINK, Kind, TreeEntry
 from podvm_builder.formats.readers import read_all
 from podvm_builder.model.reader import BinaryReader
 
 CODE = "PVB257"
 MAX_INITRD = 1 << 30
-"""Bytes of an initrd, compressed, and of each of its archives, unpacked."""
-_MAX_LINK = 65535
+"""Bytes of an initrd, and of all that its streams unpack to together."""
+_MAX_NAME = 4096
 _MAX_STREAMS = 64
 """Compressed streams one behind the other; builders join two or three."""
+_MAX_TEXT = 64 << 20
+"""Bytes of all names and targets of links."""
 
 
 class Initrd:
     """What an initrd unpacks to, as a :class:`~podvm_builder.formats.filetree.FileTree`."""
 
     def __init__(self, reader: BinaryReader) -> None:
-        """Unpack.
+        """Unpack, without holding what files contain.
 
         Raises:
             FormatError: neither cpio nor a compression of it, or damaged, or too large.
@@ -36,59 +39,64 @@ class Initrd:
             raise _error(f"{reader.size} bytes; at most {MAX_INITRD} are credible", 0)
         self._folders: dict[str, dict[str, TreeEntry]] = {"": {}}
         self._count = 0
-        data = read_all(reader)
-        at = streams = 0
-        left = MAX_INITRD
+        self._text = 0
+        data = memoryview(read_all(reader))
+        at = streams = unpacked = 0
         while at < len(data):
-            if data[at] == 0:
-                at += len(data[at : at + 4096]) - len(data[at : at + 4096].lstrip(b"\0"))
-            elif data[at : at + 5] == b"07070":
-                at = self._archive(data, at)
-            else:
-                streams += 1
-                if streams > _MAX_STREAMS:
-                    raise _error(f"more than {_MAX_STREAMS} compressed streams", at)
-                name = name_of(data[at : at + 8])
-                if name is None:
-                    raise _error("neither a cpio archive nor a compression known here", at)
-                unpacked, size = decompress(name, data[at:], limit=left)
-                left -= len(unpacked)
-                self._archives(unpacked)
-                at += size
+            head = bytes(data[at : at + 8])
+            if not head[0] or head.startswith(b"07070"):
+                source = _Source(iter((data[at:],)))
+                self._archives(source, whole=False)
+                at += source.at
+                continue
+            streams += 1
+            if streams > _MAX_STREAMS:
+                raise _error(f"more than {_MAX_STREAMS} compressed streams", at)
+            name = name_of(head)
+            if name is None:
+                raise _error("neither a cpio archive nor a compression known here", at)
+            stream = _Stream(name, data[at:], MAX_INITRD - unpacked)
+            self._archives(_Source(iter(stream)), whole=True)
+            unpacked += stream.unpacked
+            at += stream.used
 
     def list(self, path: str) -> tuple[TreeEntry, ...]:
         """See :class:`~podvm_builder.formats.filetree.FileTree`."""
         return tuple(self._folders.get("/".join(part for part in path.split("/") if part), {}).values())
 
-    def _archives(self, data: bytes) -> None:
-        """Read what one compressed stream held: archives, with zeros between them."""
-        at = 0
-        while at < len(data):
-            if data[at] == 0:
-                at += len(data[at : at + 4096]) - len(data[at : at + 4096].lstrip(b"\0"))
-            else:
-                at = self._archive(data, at)
+    def _archives(self, source: _Source, *, whole: bool) -> None:
+        """Read archives with zeros between them: all that there is, or as long as cpio follows on cpio."""
+        while source.skip_zeros():
+            if not whole and source.peek(5) != b"07070":
+                return
+            self._archive(source)
 
-    def _archive(self, data: bytes, at: int) -> int:
-        """Read one archive and return where it ends."""
+    def _archive(self, source: _Source) -> None:
         while True:
-            head = data[at : at + 110]
+            at = source.at
+            head = source.peek(110)
             if len(head) < 110 or head[:6] not in (b"070701", b"070702"):
                 raise _error("no cpio header of the `newc` form", at)
             try:
                 mode, size, length = (int(head[start : start + 8], 16) for start in (14, 54, 94))
             except ValueError:
                 raise _error("a cpio header that is not hexadecimal", at) from None
-            name_at = at + 110
-            body = name_at + length + -(110 + length) % 4
-            after = body + size + -size % 4
-            if not 0 < length <= 4096 or body + size > len(data):
-                raise _error("a cpio entry that ends behind the archive", at)
-            name = data[name_at : name_at + length - 1].decode("utf-8", "surrogateescape")
-            at = after
+            if not 0 < length <= _MAX_NAME:
+                raise _error(f"a name of {length} bytes", at)
+            source.skip(110)
+            name = source.take(length)[:-1].decode("utf-8", "surrogateescape")
+            source.skip(-(110 + length) % 4)
+            target = b""
+            if stat.S_ISLNK(mode) and size <= MAX_LINK:  # Linux leaves out links that are longer
+                target = source.take(size)
+            else:
+                source.skip(size)
+            source.skip(-size % 4, short=True)
             if name == "TRAILER!!!":
-                return at
-            target = data[body : body + size] if stat.S_ISLNK(mode) and size <= _MAX_LINK else b""
+                return
+            self._text += length + len(target)
+            if self._text > _MAX_TEXT:
+                raise _error(f"more than {_MAX_TEXT} bytes of names", at)
             self._add(name, mode, size, target.decode("utf-8", "surrogateescape"))
 
     def _add(self, path: str, mode: int, size: int, target: str) -> None:
@@ -107,6 +115,70 @@ class Initrd:
             self._folders.setdefault("/".join(parts), {})
         entry = TreeEntry(name=name, kind=kind, size=size if kind is Kind.FILE else 0, target=target)
         self._folders.setdefault(folder, {})[name] = entry
+
+
+class _Stream:
+    """The pieces of one compressed stream, counted."""
+
+    def __init__(self, name: str, data: memoryview, limit: int) -> None:
+        self._name = name
+        self._data = data
+        self._limit = limit
+        self.unpacked = 0
+        self.used = 0
+        """Bytes of ``data`` that the stream has, once all pieces were taken."""
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for piece, used in pieces(self._name, self._data):
+            self.used = used
+            self.unpacked += len(piece)
+            if self.unpacked > self._limit:
+                raise _error(f"more than {MAX_INITRD} bytes come out", None)
+            yield memoryview(piece)
+
+
+class _Source:
+    """Bytes that come in pieces, read from the front; only what is looked at is put together."""
+
+    def __init__(self, parts: Iterator[memoryview]) -> None:
+        self._parts = parts
+        self._rest = memoryview(b"")
+        self.at = 0
+
+    def peek(self, length: int) -> bytes:
+        """Return what comes next, fewer bytes at the end."""
+        while len(self._rest) < length and (part := next(self._parts, None)) is not None:
+            self._rest = memoryview(bytes(self._rest) + part) if self._rest else part
+        return bytes(self._rest[:length])
+
+    def take(self, length: int) -> bytes:
+        """Return exactly so many bytes and pass over them."""
+        data = self.peek(length)
+        self.skip(length)
+        return data
+
+    def skip(self, length: int, *, short: bool = False) -> None:
+        """Pass over so many bytes; ``short``: or as many as there are."""
+        self.at += length
+        while length > len(self._rest):
+            length -= len(self._rest)
+            part = next(self._parts, None)
+            self._rest = memoryview(b"") if part is None else part
+            if part is None:
+                self.at -= length
+                if short:
+                    return
+                raise _error("a cpio entry that ends behind the archive", self.at)
+        self._rest = self._rest[length:]
+
+    def skip_zeros(self) -> bool:
+        """Pass over zeros, and say whether something follows."""
+        while data := self.peek(4096):
+            zeros = len(data) - len(data.lstrip(b"\0"))
+            self.skip(zeros)
+            if zeros < len(data):
+                return True
+        return False
 
 
 def _error(what: str, offset: int | None) -> FormatError:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.compression import decompress
-from podvm_builder.formats.filetree import MAX_ENTRIES, Kind, TreeEntry
+from podvm_builder.formats.filetree import MAX_ENTRIES, Allowance, Kind, TreeEntry
 from podvm_builder.model.reader import BinaryReader
 
 CODE = "PVB256"
@@ -22,11 +22,10 @@ _COMPRESSION = {1: "zlib", 2: "lzma", 3: "lzo", 4: "xz", 5: "lz4", 6: "zstd"}
 _BLOCK = 8192
 _FOLDER = (1, 8)
 _KINDS = {1: Kind.FOLDER, 2: Kind.FILE, 3: Kind.LINK, 8: Kind.FOLDER, 9: Kind.FILE, 10: Kind.LINK}
-_MAX_LINK = 65535
 _MAX_FOLDER = 4 << 20
 """Bytes of a folder's listing that are read: a hundred thousand names, and more than any image's folder has."""
-_MAX_BLOCKS = 1 << 14
-"""Metadata blocks that are kept: 128 MiB."""
+_MAX_BLOCKS = 1 << 12
+"""Metadata blocks that are kept, 32 MiB: a desktop's root has some 2000 of them, and few are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,8 @@ class Squashfs:
         self._folders = folders, min(end, used) if end > folders else used
         self._root = root
         self._blocks: dict[int, tuple[bytes, int]] = {}
+        self._targets: dict[int, str] = {}
+        self._allowance = Allowance("squashfs", CODE)
 
     def list(self, path: str) -> tuple[TreeEntry, ...]:
         """See :class:`~podvm_builder.formats.filetree.FileTree`."""
@@ -109,6 +110,7 @@ class Squashfs:
                 if len(name) != size + 1:
                     raise _error("a truncated folder", None)
                 at += 9 + size
+                self._allowance.name()
                 yield start << 16 | offset, name.decode("utf-8", "surrogateescape")
 
     def _inode(self, reference: int) -> _Inode:
@@ -130,10 +132,11 @@ class Squashfs:
             return _Inode(kind, struct.unpack_from("<Q", body, 8)[0], 0, 0)
         if kind in (3, 10):
             (length,) = struct.unpack_from("<I", body, 4)
-            if length > _MAX_LINK:
-                raise _error(f"a symbolic link of {length} bytes", None)
-            target = self._read(self._inodes, block, offset, 24 + length)[24:]
-            return _Inode(kind, 0, 0, 0, target.decode("utf-8", "surrogateescape"))
+            if reference not in self._targets:  # any number of names may stand for one inode
+                self._allowance.target(length)
+                target = self._read(self._inodes, block, offset, 24 + length)[24:]
+                self._targets[reference] = target.decode("utf-8", "surrogateescape")
+            return _Inode(kind, 0, 0, 0, self._targets[reference])
         return _Inode(kind, 0, 0, 0)
 
     def _read(self, table: tuple[int, int], block: int, offset: int, length: int, *, short: bool = False) -> bytes:

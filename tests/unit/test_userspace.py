@@ -6,13 +6,15 @@ import bz2
 import gzip
 import lzma
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Mapping
 
 import pytest
 
 from podvm_builder.errors import FormatError
-from podvm_builder.formats.compression import Unsupported, decompress, name_of
+from podvm_builder.formats import filetree, initrd, squashfs
+from podvm_builder.formats.compression import Unsupported, decompress, name_of, pieces
 from podvm_builder.formats.erofs import Erofs
 from podvm_builder.formats.fat import FatFilesystem
 from podvm_builder.formats.filetree import Kind, find
@@ -52,9 +54,9 @@ def _disk(root: bytes, **options: object) -> BytesReader:
     return BytesReader(build_disk([(ESP, esp), (ROOT, root)]))
 
 
-def _inspect(initrd: Files, root: Files | bytes, **options: object) -> Userspace:
+def _inspect(early: Files, root: Files | bytes, **options: object) -> Userspace:
     data = root if isinstance(root, bytes) else build_squashfs(root)
-    disk = _disk(data, initrd=build_cpio(initrd), **options)
+    disk = _disk(data, initrd=build_cpio(early), **options)
     artifacts = read_boot_artifacts(disk)
     return inspect(artifacts.uki, disk, artifacts.gpt)
 
@@ -304,6 +306,81 @@ def test_an_initrd_of_very_many_streams_is_refused() -> None:
     stream = gzip.compress(b"")
     with pytest.raises(FormatError, match="compressed streams"):
         Initrd(BytesReader(stream * 100))
+
+
+@pytest.mark.parametrize("build", [build_squashfs, build_erofs])
+def test_what_is_read_of_a_tree_is_bounded(build: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert callable(build)
+    kind = Squashfs if build is build_squashfs else Erofs
+    data = BytesReader(build({f"a/{number}": "x" * 1000 for number in range(100)}))
+    monkeypatch.setattr(filetree, "_MAX_LOOKS", 250)
+    tree = kind(data)
+    tree.list("a")
+    tree.list("a")
+    with pytest.raises(FormatError, match="more names") as caught:
+        tree.list("a")
+    assert caught.value.code == "PVB256"
+    monkeypatch.setattr(filetree, "_MAX_TARGETS", 100_000)
+    assert len(kind(data).list("a")) == 100
+    monkeypatch.setattr(filetree, "_MAX_TARGETS", 99_999)
+    with pytest.raises(FormatError, match="symbolic link"):
+        kind(data).list("a")
+    with pytest.raises(FormatError, match="symbolic link of 4097 bytes"):
+        kind(BytesReader(build({"a": "x" * 4097}))).list("")
+
+
+def test_names_for_one_link_share_its_target() -> None:
+    image = bytearray(build_erofs({"first": "t" * 4000, "second": "u" * 4000}))
+    block = image.index(b"...firstsecond") - 4 * 12
+    image[block + 36 : block + 44] = image[block + 24 : block + 32]
+    first, second = Erofs(BytesReader(bytes(image))).list("")
+    assert first.target == "t" * 4000
+    assert first.target is second.target
+
+
+def test_metadata_that_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(squashfs, "_MAX_BLOCKS", 4)
+    data = build_squashfs({f"a/{number:04d}": b"x" for number in range(1500)})
+    with pytest.raises(FormatError, match="more metadata"):
+        Squashfs(BytesReader(data)).list("a")
+
+
+def test_what_the_streams_of_an_initrd_hold_counts_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(initrd, "MAX_INITRD", 1 << 20)
+    stream = lzma.compress(bytes(700 << 10))
+    assert Initrd(BytesReader(stream)).list("") == ()
+    with pytest.raises(FormatError, match="come out"):
+        Initrd(BytesReader(stream * 2))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_of_an_initrd_are_not_held(packed: bool) -> None:
+    content = build_cpio({"large": bytes(64 << 20), "last": b"x", "link": "/dev/null"})
+    data = gzip.compress(content, 1, mtime=0) if packed else content
+    reader = BytesReader(data)
+    del content
+    tracemalloc.start()
+    try:
+        tree = Initrd(reader)
+        # whole, the archive has 64 MiB; BytesReader gives a whole value without a copy
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+    large, last, link = tree.list("")
+    assert (large.size, last.size, link.target) == (64 << 20, 1, "/dev/null")
+
+
+@pytest.mark.parametrize("form", ["gzip", "xz", "bzip2", "zlib", "zstd"])
+def test_pieces_are_small_whatever_the_stream(form: str) -> None:
+    data = bytes(24 << 20)
+    if form == "zstd":
+        data = pytest.importorskip("zstandard").compress(data)
+    else:
+        pack = {"gzip": gzip.compress, "xz": lzma.compress, "bzip2": bz2.compress, "zlib": zlib.compress}
+        data = pack[form](data)  # type: ignore[operator]
+    found = [(len(piece), used) for piece, used in pieces(form, data + b"behind")]
+    assert (sum(size for size, _ in found), found[-1][1]) == (24 << 20, len(data))
+    assert max(size for size, _ in found) <= 8 << 20
 
 
 def test_a_crafted_allocation_table_is_not_read() -> None:
