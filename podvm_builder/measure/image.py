@@ -183,7 +183,8 @@ def _boots(manifest: ImageManifest, firmware: Mapping[str, bytes], userspace: Us
     disk = TpmBoot(
         boot=DISK,
         secure_boot=platform.secure_boot,
-        phases=manifest.phases,
+        # what the build recorded does not count against what was seen and cannot be told
+        phases=manifest.phases if userspace.phases is not None else (),
         # the units that extend separators are masked together with those of the phases
         separators=bool(manifest.phases),
         userspace=userspace,

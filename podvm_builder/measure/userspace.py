@@ -36,7 +36,14 @@ _SEPARATED = (4, 5, 7, 9, 12, 13, 14)
 """PCRs that `os-separator` extends, besides the platform's."""
 _UNITS = ("etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
 _MACHINE = ("systemd-pcrmachine.service", "systemd-pcrfs-root.service", "systemd-pcrfs@.service")
-_MASK = re.compile(r"(?:^|\s)[\"']?(rd\.)?systemd\.mask=(\S+)")
+_PHASE_UNITS = {
+    "systemd-pcrphase-initrd.service": PHASES_INITRD,
+    "systemd-pcrphase-sysinit.service": ("sysinit",),
+    "systemd-pcrphase.service": ("ready",),
+}
+_MASKER = "systemd/system-generators/systemd-debug-generator"
+_WORD = re.compile(r"""(?:[^\s"']|"[^"]*(?:"|$)|'[^']*(?:'|$))+""")
+"""A word of the command line, in which quotes may stand anywhere."""
 _UNIT_TYPES = (
     ".service",
     ".socket",
@@ -80,42 +87,61 @@ def inspect(
     """
     cmdline = uki.text(".cmdline").split(b"\0")[0].decode("ascii", "replace")
     doubts: dict[int, str] = {}
-    initrd = _Place.of("initrd", lambda: _initrd(uki), _masks(cmdline, initrd=True))
+    initrd = _Place.of("initrd", lambda: _initrd(uki), _masks(cmdline, "rd.systemd.mask"))
     root = None
     if disk is not None and gpt is not None:
-        root = _Place.of("root file system", lambda: _root(disk, gpt), _masks(cmdline, initrd=False))
-    phases: list[str] | None = []
+        root = _Place.of("root file system", lambda: _root(disk, gpt), _masks(cmdline, "systemd.mask"))
     if initrd.unreadable:
-        doubts |= dict.fromkeys((*_SEPARATED, 11), initrd.unreadable)
-        phases = None
-    else:
-        if initrd.runs("systemd-pcrosseparator.service"):
-            said = "the initrd's systemd-pcrosseparator.service extends it with `os-separator`"
-            doubts |= dict.fromkeys(_SEPARATED, said)
-        phases = _add_phases(phases, initrd, "systemd-pcrphase-initrd.service", PHASES_INITRD)
+        doubts |= dict.fromkeys(_SEPARATED, initrd.unreadable)
+    elif initrd.runs("systemd-pcrosseparator.service"):
+        said = "the initrd's systemd-pcrosseparator.service extends it with `os-separator`"
+        doubts |= dict.fromkeys(_SEPARATED, said)
     if root is None:
         if (uki.stub_version or 0) >= 259:
             doubts.setdefault(9, "systemd 259 and newer extend `nvpcr-separator` where systemd-pcrnvdone.service runs")
-    elif root.unreadable and recorded is not None:
-        phases = list(recorded)
-    elif root.unreadable:
-        doubts = {9: root.unreadable, 11: root.unreadable} | doubts
-        phases = None
-    else:
-        phases = _add_phases(phases, root, "systemd-pcrphase-sysinit.service", ("sysinit",))
-        phases = _add_phases(phases, root, "systemd-pcrphase.service", ("ready",))
+    elif root.unreadable and recorded is None:
+        doubts.setdefault(9, root.unreadable)
+    phases, doubt = _phases(initrd, root, recorded)
+    if doubt:
+        doubts[11] = doubt
     for place in (initrd, root):
         if place is not None and not place.unreadable and place.runs("systemd-pcrnvdone.service"):
             doubts.setdefault(9, f"systemd-pcrnvdone.service of the {place.name} extends it with `nvpcr-separator`")
-    if phases is None:
-        doubts.setdefault(
-            11, "boot phase units are there, but not all that they need to reach the TPM, or none asks for them"
-        )
     return Userspace(
-        phases=None if phases is None else tuple(phases),
+        phases=phases,
         doubts=doubts,
         untouched=frozenset(_untouched(uki, initrd, root)),
     )
+
+
+def _phases(
+    initrd: _Place, root: _Place | None, recorded: tuple[str, ...] | None
+) -> tuple[tuple[str, ...] | None, str]:
+    """Return the phases that the units extend, or None and why they are not known."""
+    phases: list[str] = []
+    unreadable = ""
+    for place, units in (
+        (initrd, ("systemd-pcrphase-initrd.service",)),
+        (root, ("systemd-pcrphase-sysinit.service", "systemd-pcrphase.service")),
+    ):
+        if place is None:
+            continue
+        unreadable = unreadable or place.unreadable
+        for unit in units:
+            if not place.runs(unit):
+                continue
+            change = place.drop_in(unit)
+            if change:
+                return None, f"`{change}` of the {place.name} changes {unit}, and how is not looked into"
+            if not (place.wants(unit) and place.reaches_tpm()):
+                return (
+                    None,
+                    "boot phase units are there, but not all that they need to reach the TPM, or none asks for them",
+                )
+            phases += _PHASE_UNITS[unit]
+    if not unreadable:
+        return tuple(phases), ""
+    return (None, unreadable) if recorded is None else (recorded, "")
 
 
 def _untouched(uki: Uki, initrd: _Place, root: _Place | None) -> Iterator[int]:
@@ -172,6 +198,7 @@ class _Place:
         self._masks = masks
         self._units: dict[str, bool] = {}
         self._wanted: set[str] = set()
+        self._drop_ins: dict[str, str] = {}
         self._tree = tree
         if tree is not None:
             self._collect(tree)
@@ -193,10 +220,29 @@ class _Place:
                 self._units.setdefault(entry.name, not masked)
                 if entry.kind is Kind.FOLDER and entry.name.endswith((".wants", ".requires", ".upholds")):
                     self._wanted |= {wanted.name for wanted in tree.list(f"{folder}/{entry.name}")}
+                if entry.name.endswith(".service.d") or entry.name == "service.d":
+                    path = f"{folder}/{entry.name}"
+                    found = [file.name for file in tree.list(path) if file.name.endswith(".conf")]
+                    if found or entry.kind is not Kind.FOLDER:
+                        self._drop_ins.setdefault(entry.name, path)
 
     def runs(self, unit: str) -> bool:
         """Say whether a unit is there and not masked."""
-        return self._units.get(unit, False) and unit not in self._masks
+        return self._units.get(unit, False) and not (unit in self._masks and self._masks_count())
+
+    def _masks_count(self) -> bool:
+        """Say whether the generator is there that makes masks of words of the command line."""
+        return any(self.has(f"{folder}/{_MASKER}") for folder in ("usr/lib", "lib"))
+
+    def drop_in(self, unit: str) -> str:
+        """Return a folder with drop-ins for a service, empty where there is none.
+
+        Specification: systemd.unit(5): the folder of the unit, those of its name cut behind each dash, and that of
+        all services.
+        """
+        words = unit.removesuffix(".service").split("-")
+        cut = ["-".join(words[:number]) + "-.service.d" for number in range(len(words) - 1, 0, -1)]
+        return next((self._drop_ins[name] for name in (f"{unit}.d", *cut, "service.d") if name in self._drop_ins), "")
 
     def wants(self, unit: str) -> bool:
         """Say whether another unit pulls it in."""
@@ -223,20 +269,15 @@ class _Place:
         return ["usr/lib", "usr/lib64", *nested]
 
 
-def _add_phases(phases: list[str] | None, place: _Place, unit: str, words: tuple[str, ...]) -> list[str] | None:
-    """Return the phases with those of a unit, or None where it is not known whether it reaches the TPM."""
-    if phases is None or not place.runs(unit):
-        return phases
-    return [*phases, *words] if place.wants(unit) and place.reaches_tpm() else None
+def _masks(cmdline: str, key: str) -> frozenset[str]:
+    """Return the units that a key of the command line masks.
 
-
-def _masks(cmdline: str, *, initrd: bool) -> frozenset[str]:
-    """Return the units that the command line masks: `systemd.mask=` in both, `rd.systemd.mask=` in the initrd alone.
-
-    As systemd-debug-generator(8) takes them: without quotes, and a name without a type is a service's.
+    Specification: systemd-debug-generator(8), which honours ``rd.systemd.mask=`` in the initrd only and
+    ``systemd.mask=`` only in the main system; quotes are removed, and a name without a type is a service's.
     """
-    names = (match[2].strip("\"'") for match in _MASK.finditer(cmdline) if initrd or not match[1])
-    return frozenset(name if name.endswith(_UNIT_TYPES) else f"{name}.service" for name in names)
+    words = (re.sub("[\"']", "", word) for word in _WORD.findall(cmdline))
+    names = (word.removeprefix(f"{key}=") for word in words if word.startswith(f"{key}="))
+    return frozenset(name if name.endswith(_UNIT_TYPES) else f"{name}.service" for name in names if name)
 
 
 def _initrd(uki: Uki) -> FileTree | None:

@@ -183,6 +183,18 @@ def test_an_unpredictable_register_takes_the_identification_with_it() -> None:
     assert "tpm.pcr12" in found.identifies_image.reason
 
 
+def test_recorded_phases_do_not_count_against_a_drop_in() -> None:
+    library = "usr/lib/systemd/system"
+    root = build_squashfs(
+        {f"{library}/systemd-pcrphase.service": b"x", f"{library}/systemd-pcrphase.service.d/x.conf": b"x"}
+    )
+    found = _measure("debian-13/none/libvirt", CLOUD, evidence("tpm", *TPM), phases=("ready",), root=root)
+    rows = _of(found, "tpm.pcr11")
+    assert {row.status for row in rows} == {Status.UNPREDICTABLE}
+    assert "systemd-pcrphase.service.d" in str(rows[0].reason)
+    assert not found.identifies_image.value
+
+
 def _other(manifest: ImageManifest, name: str) -> ImageManifest:
     record = replace(manifest.files[name], sha256="00" * 32)
     return replace(manifest, files={**manifest.files, name: record})

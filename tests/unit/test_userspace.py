@@ -45,6 +45,7 @@ PHASES_ROOT: dict[str, bytes | str] = {
     f"{LIB}sysinit.target.wants/{unit}": "../x"
     for unit in ("systemd-pcrphase-sysinit.service", "systemd-pcrphase.service")
 }
+MASKER = {"usr/lib/systemd/system-generators/systemd-debug-generator": b"x"}
 MACHINE = {f"{LIB}systemd-pcrmachine.service": b"x"}
 Files = Mapping[str, bytes | str]
 
@@ -195,16 +196,62 @@ def test_masked_units_do_not_run(mask: bytes | str) -> None:
 
 def test_units_masked_on_the_command_line() -> None:
     cmdline = b"quiet rd.systemd.mask=systemd-pcrphase-initrd.service systemd.mask=systemd-pcrmachine.service"
-    found = _inspect({**PHASES_INITRD, **TSS}, {**PHASES_ROOT, **MACHINE, **TSS}, cmdline=cmdline)
+    trees = {**PHASES_INITRD, **TSS, **MASKER}, {**PHASES_ROOT, **MACHINE, **TSS, **MASKER}
+    found = _inspect(*trees, cmdline=cmdline)
     assert (found.phases, found.untouched) == (("sysinit", "ready"), {15})
+    # each key counts in its own place only
+    found = _inspect(*trees, cmdline=cmdline.replace(b"rd.", b"xx.").replace(b" systemd.", b" rd.systemd."))
+    assert (found.phases, found.untouched) == (("enter-initrd", "leave-initrd", "sysinit", "ready"), frozenset())
+    found = _inspect({**PHASES_INITRD, **TSS}, {**PHASES_ROOT, **MACHINE, **TSS}, cmdline=cmdline)
+    assert found.phases == ("enter-initrd", "leave-initrd", "sysinit", "ready")  # nothing there that would mask
     found = _inspect({**PHASES_INITRD, **TSS}, {}, cmdline=b"quiet xsystemd.mask=systemd-pcrphase-initrd.service")
     assert found.phases == ("enter-initrd", "leave-initrd")
 
 
-@pytest.mark.parametrize("word", [b"systemd.mask=systemd-pcrphase", b'systemd.mask="systemd-pcrphase.service"'])
+@pytest.mark.parametrize(
+    "word",
+    [
+        b"systemd.mask=systemd-pcrphase",
+        b'systemd.mask="systemd-pcrphase.service"',
+        b"'systemd.mask=systemd-pcrphase' x",
+        b'"a b" systemd.m"ask=systemd-pcrphase',
+    ],
+)
 def test_a_mask_without_type_or_in_quotes_counts(word: bytes) -> None:
-    found = _inspect({}, {**PHASES_ROOT, **TSS}, cmdline=b"quiet " + word)
+    found = _inspect({}, {**PHASES_ROOT, **TSS, **MASKER}, cmdline=b"quiet " + word)
     assert found.phases == ("sysinit",)
+
+
+@pytest.mark.parametrize(
+    "word", [b"systemd.mask=", b"systemd.mask=systemd-pcrphase.socket", b'"x systemd.mask=systemd-pcrphase"']
+)
+def test_what_masks_no_phase_unit(word: bytes) -> None:
+    assert _inspect({}, {**PHASES_ROOT, **TSS, **MASKER}, cmdline=b"quiet " + word).phases == ("sysinit", "ready")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "etc/systemd/system/systemd-pcrphase.service.d/x.conf",
+        f"{LIB}systemd-pcrphase-.service.d/x.conf",
+        f"{LIB}systemd-.service.d/x.conf",
+        f"{LIB}service.d/x.conf",
+    ],
+)
+def test_drop_ins_leave_pcr_11_without_a_value(path: str) -> None:
+    for tree in ({path: b"x"}, {path.rpartition("/")[0]: "elsewhere"}):
+        found = _inspect({}, {**PHASES_ROOT, **TSS, **tree})
+        assert found.phases is None
+        assert path.rpartition("/")[0] in found.doubts[11]
+    masks = {
+        f"etc/systemd/system/{unit}": b"" for unit in ("systemd-pcrphase-sysinit.service", "systemd-pcrphase.service")
+    }
+    assert _inspect({}, {**PHASES_ROOT, **TSS, **masks, path: b"x"}).phases == ()
+
+
+@pytest.mark.parametrize("path", [f"{LIB}systemd-pcrphase.service.d/README", f"{LIB}systemd-udevd.service.d/x.conf"])
+def test_what_changes_no_phase_unit(path: str) -> None:
+    assert _inspect({}, {**PHASES_ROOT, **TSS, path: b"x"}).phases == ("sysinit", "ready")
 
 
 @pytest.mark.parametrize("root", [MACHINE, {"etc/crypttab": b"x"}, {f"{LIB}systemd-pcrfs@.service": b"x"}])
