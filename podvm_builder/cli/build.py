@@ -56,8 +56,10 @@ def command(
     from podvm_builder.build.verify import verify_image
     from podvm_builder.report.build import BuildFacts, build_to_json, render_build
     from podvm_builder.tools.cache import open_cache
+    from podvm_builder.tools.files import refuse_file
 
     resolved = resolve(source, sets, components=components, firmware=firmware)
+    refuse_file(out)
     options = Options(
         out=out.absolute(),
         cache=open_cache(cache),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from podvm_builder.errors import FormatError, InputError, Place
+from podvm_builder.tools.inputs import open_input
 from podvm_builder.tools.unreadable import unreadable
 
 _CHUNK = 1 << 20
@@ -34,13 +35,13 @@ def read_file(path: Name, *, limit: int) -> bytes:
     """Return a file's bytes, at most one more than ``limit``: enough to see that it is too large.
 
     Raises:
-        InputError: PVB320, it cannot be read.
+        InputError: PVB320, it cannot be read, or is a FIFO or a device.
     """
-    with named(path), open(path, "rb") as file:  # noqa: PTH123 - see above
+    with named(path), open_input(path) as file:
         # asking for the size first: a buffer of the limit's size costs more than the reading
         size = os.fstat(file.fileno()).st_size
         data = file.read(min(size, limit) + 1)
-        # a pipe or a device says no size
+        # a pipe says no size
         return data if len(data) == size else data + file.read(limit + 1 - len(data))
 
 
@@ -51,7 +52,7 @@ def hash_file(path: Name, *, limit: int, what: str) -> bytes:
         InputError: it cannot be read (PVB320), or has more than ``limit`` bytes (PVB232).
     """
     digest, size = hashlib.sha256(), 0
-    with named(path), open(path, "rb", buffering=0) as file:  # noqa: PTH123
+    with named(path), open_input(path) as file:
         while chunk := file.read(_CHUNK):
             size += len(chunk)
             if size > limit:

@@ -73,10 +73,13 @@ def command(
     )
     files = {"id-block.bin": encode_id_block(block), "id-auth.bin": encode_id_auth(auth)}
     if output is not None:
-        from podvm_builder.tools.files import write_atomic
+        from podvm_builder.tools.files import refuse_file, write_named, writing
 
+        refuse_file(output)
+        with writing(output):
+            output.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
-            write_atomic(output / name, data)
+            write_named(output / name, data)
     found = {
         "id_block": base64.b64encode(files["id-block.bin"]).decode(),
         "id_auth": base64.b64encode(files["id-auth.bin"]).decode(),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from podvm_builder.errors import InputError, Place
+from podvm_builder.tools.inputs import open_input
 from podvm_builder.tools.unreadable import unreadable
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def read_profile(path: Path) -> str:
     """
     place = Place(file=str(path))
     try:
-        with path.open("rb") as file:
+        with open_input(path, what="the profile", code="PVB121", place=place) as file:
             data = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise unreadable(path, error, what="the profile", code="PVB121", place=place) from None
@@ -171,7 +172,7 @@ def load_components(name: str, base: Path, *, anywhere: bool) -> dict[str, bytes
 
 def _component(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_input(path, code="PVB122") as file:
             data = file.read(_MAX_COMPONENT + 1)
     except OSError as error:
         raise InputError(f"cannot read `{path}`: {error.strerror}", code="PVB122") from None

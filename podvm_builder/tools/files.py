@@ -32,6 +32,18 @@ _NOT_OURS = {
     errno.ELOOP,
 }
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_IMPOSSIBLE = {
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENOENT,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ENXIO,
+}
+"""What another path mends, and not another right: of a socket's the last."""
+
 
 def hashing_threads() -> int:
     """Return how many threads hash a file: one for each CPU that this process may use. No result depends on it."""
@@ -109,15 +121,19 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or path
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise Lacking(
-                f"no space left for `{where}`: {error.strerror}",
-                code="PVB321",
-                hint="free some space, or give another place with `-o` or `--cache`",
-            ) from error
+        if error.errno in _FULL:
+            raise _full(where, error) from error
         if error.errno in _NOT_OURS:
             raise Lacking(f"cannot write `{where}`: {error.strerror}", code="PVB322") from error
         raise
+
+
+def _full(where: object, error: OSError) -> Lacking:
+    return Lacking(
+        f"no space left for `{where}`: {error.strerror}",
+        code="PVB321",
+        hint="free some space, or give another place with `-o` or `--cache`",
+    )
 
 
 def write_named(path: Path, data: bytes) -> None:
@@ -129,18 +145,47 @@ def write_named(path: Path, data: bytes) -> None:
         InputError: PVB324, the path names a folder, or a folder of it is absent.
         Lacking: PVB321 or PVB322.
     """
-    target = path.resolve()
-    if target.is_dir():
+    # unlike pathlib's, these functions answer no of a path that cannot be
+    target = Path(os.path.realpath(path))
+    if os.path.isdir(target):  # noqa: PTH112
         raise InputError(f"`{path}` is a folder", code="PVB324", hint="name a file")
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):  # noqa: PTH112
         raise InputError(f"`{path.parent}` is not a folder that is there", code="PVB324", hint="make it first")
-    if target.is_file() or not target.exists():
-        write_atomic(target, data)
-        return
-    with writing(path), path.open("wb", buffering=0) as file:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[file.write(rest) :]
+    with _writing_named(path):
+        if os.path.isfile(target) or not os.path.lexists(target):  # noqa: PTH113
+            _replace(target, data, 0o644)
+            return
+        with target.open("wb", buffering=0) as file:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+
+
+def refuse_file(path: Path) -> None:
+    """See that nothing but a folder stands where one, and those above it, are to be made.
+
+    Raises:
+        InputError: PVB324, naming the file, device or broken link that does.
+    """
+    # of a name that is too long, lexists says no, and making the folder says why
+    there = next(one for one in (path.absolute(), *path.absolute().parents) if os.path.lexists(one))
+    if not os.path.isdir(there):  # noqa: PTH112
+        raise InputError(f"`{there}` is no folder", code="PVB324", hint="name a folder, or a place for one")
+
+
+@contextmanager
+def _writing_named(path: Path) -> Iterator[None]:
+    """Turn the errors of writing into messages about the path that the user gave."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _IMPOSSIBLE:
+            raise InputError(
+                f"cannot write `{path}`: {error.strerror}", code="PVB324", hint="name another place"
+            ) from error
+        if error.errno in _FULL:
+            raise _full(path, error) from error
+        raise Lacking(f"cannot write `{path}`: {error.strerror}", code="PVB322") from error
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -156,18 +201,23 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(fd, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
+        _replace(path, data, mode)
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
+    # a part of the name, lest the temporary one be longer than a name may be
+    fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:32]}.")
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
 
 
 def replace_folder(new: Path, path: Path) -> Path | None:

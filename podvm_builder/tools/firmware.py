@@ -19,6 +19,7 @@ from podvm_builder.catalog.entries import Firmware
 from podvm_builder.catalog.load import catalogue
 from podvm_builder.errors import InputError, PodvmError
 from podvm_builder.tools.files import write_atomic, writing
+from podvm_builder.tools.inputs import open_input
 from podvm_builder.tools.lock import lock
 from podvm_builder.tools.mirror import KEYRING, Mirrors
 from podvm_builder.tools.process import Say, read_text
@@ -101,7 +102,7 @@ class _Unreachable(Exception):
 
 def _read(name: str, path: Path, entry: Firmware | None, version: str | None) -> FirmwareFile:
     try:
-        with path.open("rb") as file:
+        with open_input(path, what=f"firmware `{path}`") as file:
             data = file.read(MAX_SIZE + 1)
     except OSError as error:
         raise unreadable(path, error, what=f"firmware `{path}`") from None

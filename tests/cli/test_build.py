@@ -349,8 +349,10 @@ def test_a_value_that_is_no_mirror(bench: Bench) -> None:
 def test_a_place_that_cannot_be_written(bench: Bench) -> None:
     bench.out.write_text("a file")
     done = bench.build()
-    assert done.returncode == 3
-    assert "error[PVB322]" in done.stderr
+    assert done.returncode == 2
+    assert "error[PVB324]" in done.stderr
+    assert str(bench.out) in done.stderr
+    assert bench.out.read_text() == "a file"
 
 
 def test_an_image_that_is_there_is_not_made_again(bench: Bench) -> None:

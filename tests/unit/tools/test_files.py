@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
+import socket
 import stat
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from podvm_builder.tools.files import (
     FileReader,
     copy_sparse,
     move_file,
+    refuse_file,
     replace_folder,
     write_atomic,
     write_named,
@@ -162,13 +165,43 @@ def test_a_named_file_is_written_through_links_and_devices_stay(tmp_path: Path) 
     assert stat.S_ISFIFO((tmp_path / "fifo").lstat().st_mode)
 
 
-@pytest.mark.parametrize("name", ["", "absent/file", "file/below"])
+@pytest.mark.parametrize("name", ["", "absent/file", "file/below", "n" * 300, "loop", "socket"])
 def test_a_named_file_makes_no_folders(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    # bound by a name in its folder: a socket's path has 107 bytes at most
+    with contextlib.chdir(tmp_path), socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+    before = sorted(tmp_path.iterdir())
     with pytest.raises(InputError) as caught:
         write_named(tmp_path / name, b"")
     assert caught.value.code == "PVB324"
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert str(tmp_path) in caught.value.message
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_named_file_may_have_the_longest_name(tmp_path: Path) -> None:
+    write_named(tmp_path / ("n" * 255), b"content")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"content"]
+
+
+def test_a_full_device_is_said_to_be_full(tmp_path: Path) -> None:
+    (tmp_path / "device").symlink_to("/dev/full")
+    with pytest.raises(Lacking) as caught:
+        write_named(tmp_path / "device", b"content")
+    assert caught.value.code == "PVB321"
+    assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
+
+
+@pytest.mark.parametrize("name", ["file", "file/below/this", "broken/below"])
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "broken").symlink_to("absent")
+    with pytest.raises(InputError) as caught:
+        refuse_file(tmp_path / name)
+    assert caught.value.code == "PVB324"
+    assert str(tmp_path / name.partition("/")[0]) in caught.value.message
+    refuse_file(tmp_path / "new" / "folder")
 
 
 def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
