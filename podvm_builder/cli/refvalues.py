@@ -89,8 +89,10 @@ def export(
         from podvm_builder.tools.files import write_named
 
         write_named(output, document)
+    from podvm_builder.report.text import printable
+
     for line in summary(values):
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)
     if output is not None:
         click.echo(f"wrote {output}", err=True)
 
@@ -107,13 +109,14 @@ def show(file: Path, output_format: str) -> None:
     if output_format == "json":
         print_json({"form": form, "values": values})
         return
-    click.echo(f"form: {form}")
+    from podvm_builder.report.text import printable
+
+    lines = [f"form: {form}"]
     for name, value in values.items():
         items = value if isinstance(value, list) else [value]
-        kind = f"any of {len(items)}" if isinstance(value, list) else "exactly"
-        click.echo(f"{name}: {kind}")
-        for item in items:
-            click.echo(f"  {item}")
+        lines.append(f"{name}: {f'any of {len(items)}' if isinstance(value, list) else 'exactly'}")
+        lines += [f"  {item}" for item in items]
+    click.echo("\n".join(map(printable, lines)))
 
 
 def _identification(values: ReferenceValues) -> str:

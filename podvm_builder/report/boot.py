@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from podvm_builder.model.boot import BootResult, Extend, FirstDifference, Outcome, RegisterProof
+from podvm_builder.report.text import printable_lines
 
 SCHEMA = "podvm-boot/1"
 _SHOWN = 16
@@ -73,7 +74,7 @@ def render_boot(result: BootResult) -> str:
         lines.append("")
     lines += [f"{stage.seconds:8.1f} s  {stage.what}" for stage in result.timeline]
     lines += ["", *_summary(result, compared)]
-    return "\n".join(lines)
+    return printable_lines("\n".join(lines))
 
 
 def _name(register: RegisterProof) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from podvm_builder.model.manifest import ImageManifest
 from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.report.measurements import render_measurements
+from podvm_builder.report.text import printable_lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ def render_build(build: BuildFacts) -> str:
         lines += [f"  {path}" for path in build.reference_values]
     else:
         lines.append(f"reference values: none ({build.no_reference_values})")
-    return "\n".join(lines)
+    return printable_lines("\n".join(lines))
 
 
 def build_to_json(build: BuildFacts) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from podvm_builder.measure.diff import InputChange, RegisterChange
 from podvm_builder.model.measurement import Measurement
-from podvm_builder.report.measurements import printable
+from podvm_builder.report.text import printable
 
 _MAX_LISTED = 40
 """Inputs of one kind that the text lists; JSON has all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from podvm_builder.errors import Place, PodvmError
+from podvm_builder.report.text import printable_lines
 
 
 def render_error(error: PodvmError) -> str:
@@ -23,7 +24,7 @@ def render_error(error: PodvmError) -> str:
             lines.append(f"hint: {error.place.note}")
     if error.hint:
         lines.append(f"hint: {error.hint}")
-    return "\n".join(lines)
+    return printable_lines("\n".join(lines))
 
 
 def _has_caret(place: Place) -> bool:

@@ -9,14 +9,22 @@ from podvm_builder.formats.event_text import describe
 from podvm_builder.formats.eventlog import EventLog
 from podvm_builder.formats.eventlog_replay import LogFinding
 from podvm_builder.measure.log_diff import Entry, Parting, register_name
-from podvm_builder.report.measurements import printable
+from podvm_builder.report.text import printable
 
 Registers = Mapping[str, Mapping[int, bytes]]
 """Value per bank and register number."""
 
 
-def log_to_json(log: EventLog, kind: str, registers: Registers, findings: Sequence[LogFinding]) -> dict[str, Any]:
-    """Return a log with the registers that it replays to."""
+def log_to_json(
+    log: EventLog,
+    kind: str,
+    registers: Registers,
+    findings: Sequence[LogFinding],
+    *,
+    banks: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Return a log with the registers that it replays to, and the digests of some banks, else of all."""
+    shown = log.algorithms if banks is None else banks
     return {
         "kind": kind,
         "registers": [
@@ -29,7 +37,7 @@ def log_to_json(log: EventLog, kind: str, registers: Registers, findings: Sequen
                 "offset": event.offset,
                 "register": register_name(event.index, kind),
                 "kind": event.name,
-                "digests": {alg: digest.hex() for alg, digest in event.digests.items()},
+                "digests": {alg: digest.hex() for alg, digest in event.digests.items() if alg in shown},
                 "description": describe(event),
                 "data": event.data.hex(),
             }

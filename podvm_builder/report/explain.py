@@ -7,7 +7,7 @@ from typing import Any
 
 from podvm_builder.formats.documents import measurement_to_json
 from podvm_builder.measure.explain import Explanation
-from podvm_builder.report.measurements import printable
+from podvm_builder.report.text import printable
 
 
 def explanations_to_json(explanations: Sequence[Explanation]) -> list[dict[str, Any]]:

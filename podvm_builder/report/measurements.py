@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from podvm_builder.model.measurement import Measurement, MeasurementSet
+from podvm_builder.report.text import printable
 
 Value = str | int | bool
 
@@ -126,11 +127,6 @@ def _value(row: Measurement) -> str:
 
 def _text(value: Value) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
-
-
-def printable(line: str) -> str:
-    """Make what an image says of itself, a file name for instance, harmless to a terminal."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -178,3 +178,9 @@ def test_what_the_command_ends_with(result: BootResult, code: str, words: str) -
     assert error.code == code
     assert words in error.message
     assert "out/boot/serial.log" in (error.hint or "")
+
+
+def test_what_a_guest_says_is_harmless_to_a_terminal() -> None:
+    text = render_boot(replace(RESULT, reason="it says \x1b[2J"))
+    assert "it says \ufffd[2J" in text
+    assert "\x1b" not in text

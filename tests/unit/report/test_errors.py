@@ -32,3 +32,14 @@ def test_a_note_stands_under_its_caret() -> None:
 )
 def test_a_note_without_a_caret_is_a_hint(place: Place, where: list[str]) -> None:
     assert render(place)[1:] == [*where, "hint: so"]
+
+
+def test_what_a_file_says_is_harmless_to_a_terminal() -> None:
+    place = Place(file="a.yaml", line=1, column=2, text="\t\x1b[2Jb")
+    text = render_error(InputError("key `\x1b]0;x\x07\r`", code="PVB103", place=place))
+    assert text.splitlines() == [
+        "error[PVB103]: key `\ufffd]0;x\ufffd\ufffd`",
+        "  --> a.yaml:1:2",
+        " 1 | \t\ufffd[2Jb",
+        "   | \t^",
+    ]
