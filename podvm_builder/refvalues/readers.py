@@ -79,14 +79,15 @@ def read_any(data: bytes) -> tuple[str, FlatMap]:
     Raises:
         FormatError: the bytes are of none of the forms (PVB607).
     """
+    _bounded(data, "reference values")
     form = _form(data)
     return form, READERS[form](data)
 
 
 def _form(data: bytes) -> str:
     try:
-        top = _parse_json(data, "reference values")
-    except FormatError:
+        top = json.loads(data)
+    except (ValueError, RecursionError):
         return "operator-configmap"
     if isinstance(top, dict) and top.get("kind") == "ConfigMap":
         return "operator-configmap"
@@ -113,8 +114,8 @@ def _parse_json(data: bytes, what: str) -> object:
     _bounded(data, what)
     try:
         value: object = json.loads(data, parse_constant=_no_constant)
-        # an escaped half of a surrogate pair is no text that could be written again
-        json.dumps(value, ensure_ascii=False).encode()
+        # what could not be written again: an escaped half of a surrogate pair, a number beyond the largest
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise _wrong(f"{what}: not JSON: {error}") from error
     if isinstance(value, dict) and str(value.get("schema", "")).startswith("podvm-"):

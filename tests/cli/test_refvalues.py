@@ -114,3 +114,15 @@ def test_a_file_that_holds_no_measurements_is_refused(tmp_path: Path, capsys: py
     captured = capsys.readouterr()
     assert "error[PVB202]" in captured.err
     assert str(file) in captured.err
+
+
+def test_what_a_file_says_is_harmless_to_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "values.json"
+    file.write_text(json.dumps({"a\x1b[2J": ["b\r\nform: c"]}), encoding="utf-8")
+    assert run(["refvalues", "show", str(file)]) == 0
+    assert capsys.readouterr().out == "form: rvps-sample\na\ufffd[2J: any of 1\n  b\ufffd\ufffdform: c\n"
+
+
+def test_measurements_are_no_reference_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["refvalues", "show", write(tmp_path, snp_set())]) == 2
+    assert "`podvm-measurements/1` document; `refvalues export` makes values of it" in capsys.readouterr().err
