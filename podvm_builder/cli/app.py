@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import os
 import signal
 import sys
@@ -33,6 +34,8 @@ COMMANDS: CommandTable = {
     "completion": ("completion", "Print a shell's completion script."),
 }
 
+_OUTPUT_FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF}
+
 
 @click.group(
     cls=LazyGroup,
@@ -50,6 +53,10 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    _fill_standard_descriptors()
+    if isinstance(sys.stdout.buffer, io.RawIOBase):
+        # as PYTHONUNBUFFERED has it, and then Python says nothing of what a full disk did not take
+        sys.stdout = open(1, "w", encoding=sys.stdout.encoding, closefd=False)  # noqa: SIM115
     # a request to end is an interruption like Ctrl-C: what is under way is ended and cleaned up
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has the latter ignored
@@ -63,8 +70,7 @@ def run(args: list[str]) -> int:
     """Run one command line and return its exit code."""
     try:
         result = cli.main(args=args, prog_name="podvm-build", standalone_mode=False)
-        if sys.stdout is not None:  # it may have been closed before we were started
-            sys.stdout.flush()
+        sys.stdout.flush()
     except PodvmError as error:
         return _report(error)
     except click.exceptions.Abort:
@@ -75,10 +81,10 @@ def run(args: list[str]) -> int:
         return _usage(error)
     except BrokenPipeError:
         # the reader of our output has gone: nothing more to say, and nothing for Python to flush at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return int(Exit.OK)
     except OSError as error:
-        return _full(error) if error.errno in (errno.ENOSPC, errno.EDQUOT) else _bug()
+        return _unwritten(error) if error.filename is None and error.errno in _OUTPUT_FAILS else _bug()
     except Exception:  # noqa: BLE001 - the one place: whatever gets here is our bug
         return _bug()
     return result if isinstance(result, int) else int(Exit.OK)
@@ -110,23 +116,56 @@ def _interrupted() -> int:
     return int(Exit.INTERRUPTED)
 
 
-def _full(error: OSError) -> int:
-    """Say that stdout's disk is full; other places have their own message before they get here."""
+def _unwritten(error: OSError) -> int:
+    """Say that stdout cannot be written; other places have their own message before they get here."""
     from podvm_builder.errors import Lacking
 
-    # what could not be written must not be tried again when Python ends
+    _drop_output()
+    if error.errno == errno.EBADF:
+        message, code, hint = "stdout is closed", "PVB322", "leave it open, or send it to /dev/null"
+    else:
+        message, code, hint = f"no space left for the output: {error.strerror}", "PVB321", "free some space"
+    return _report(Lacking(message, code=code, hint=hint))
+
+
+def _drop_output() -> None:
+    """See that what could not be written is not tried again when Python ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return _report(Lacking(f"no space left for the output: {error.strerror}", code="PVB321", hint="free some space"))
+
+
+def _fill_standard_descriptors() -> None:
+    """Put something in the place of standard streams that were closed before we were started.
+
+    The files that we open would get their numbers, and what a program of ours says would be written into them.
+    stdout is opened for reading, so that what a command prints is not lost without a word.
+    """
+    if None not in (sys.stdin, sys.stdout, sys.stderr):
+        return
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        if number == 1:
+            os.close(number)
+            os.open(os.devnull, os.O_RDONLY)
+        os.set_inheritable(number, True)
+    os.close(number)
+    # Python leaves those that are closed out
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def _bug() -> int:
     import tempfile
     import traceback
 
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="podvm-build-", suffix=".trace", delete=False, encoding="utf-8"
-    ) as file:
-        traceback.print_exc(file=file)
-    last = traceback.format_exc().strip().splitlines()[-1]
-    click.echo(f"error[PVB900]: internal error: {last}\nhint: please report it with {file.name}", err=True)
+    trace = traceback.format_exc()
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="podvm-build-", suffix=".trace", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(trace)
+        hint = f"please report it with {file.name}"
+    except OSError as error:
+        click.echo(trace, err=True, nl=False)
+        hint = f"please report it with the trace above, which could not be kept: {error.strerror}"
+    click.echo(f"error[PVB900]: internal error: {trace.strip().splitlines()[-1]}\nhint: {hint}", err=True)
     return int(Exit.BUG)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +52,39 @@ def test_a_full_disk_behind_stdout_is_said_and_no_bug_of_ours() -> None:
     with open("/dev/full", "w") as full:  # noqa: PTH123 - the device, as a shell opens it
         done = subprocess.run(
             [sys.executable, "-m", "podvm_builder", "list", "targets"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 3
+    assert b"error[PVB321]" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("shell", "code", "said"),
+    [
+        ('"$@" list targets >&-', 3, "error[PVB322]: stdout is closed"),
+        ('"$@" list targets <&- >/dev/null', 0, ""),
+        ('"$@" refvalues show - <&-', 2, "error[PVB607]"),
+        ('"$@" list targets >&- 2>&- <&-', 3, ""),
+    ],
+)
+def test_standard_streams_that_are_closed(shell: str, code: int, said: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", sys.executable, "-m", "podvm_builder"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(said)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_may_not_grow_is_said_and_no_bug_of_ours(tmp_path: Path, unbuffered: str) -> None:
+    with (tmp_path / "out").open("wb") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "podvm_builder", "list", "targets", "--format", "json"],
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=output,
+            stderr=subprocess.PIPE,
+            check=False,
         )
     assert done.returncode == 3
     assert b"error[PVB321]" in done.stderr
