@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podvm_builder.cli.common import explain_option, format_option, print_json
+from podvm_builder.cli.common import explain_option, explained_register, format_option, print_json
 from podvm_builder.cli.input_files import named, read_file
 from podvm_builder.cli.launch_inputs import (
     cpu_models,
@@ -104,6 +104,8 @@ def command(
         raise InputError("`--check-kvm` and `--native-zero` are for `--igvm`", code="PVB236")
     if firmware is None:
         raise click.UsageError("give `--firmware`, or `--igvm`", context)
+    if print_firmware_seed:
+        _only_seed(context)
     if vars_size is not None and svsm is None:
         raise InputError("`--vars-size` without `--svsm`: nothing depends on it", code="PVB238")
     rows = tuple(map(find_vmm, vmms))
@@ -155,12 +157,33 @@ def _only_igvm(context: click.Context) -> None:
     Raises:
         InputError: PVB236.
     """
-    allowed = {"igvm", "check_kvm", "native_zero", "output_format"}
-    for name in context.params:
-        source = context.get_parameter_source(name)
-        if name not in allowed and source is not click.core.ParameterSource.DEFAULT:
-            option = next(param.opts[0] for param in context.command.params if param.name == name)
-            raise InputError(f"`{option}` with `--igvm`: the file itself says what is measured", code="PVB236")
+    for option in _given(context, but={"igvm", "check_kvm", "native_zero", "output_format"}):
+        raise InputError(f"`{option}` with `--igvm`: the file itself says what is measured", code="PVB236")
+
+
+def _only_seed(context: click.Context) -> None:
+    """Refuse options that the digest after the firmware's pages does not depend on.
+
+    Raises:
+        InputError: PVB100.
+    """
+    given = _given(context, but={"firmware", "print_firmware_seed", "output_format"})
+    for option in [*given, *(["--explain"] if explained_register() is not None else [])]:
+        raise InputError(
+            f"`{option}` with `--print-firmware-seed`: the seed comes from the firmware alone",
+            code="PVB100",
+            hint=f"leave `{option}` out",
+        )
+
+
+def _given(context: click.Context, *, but: set[str]) -> list[str]:
+    """Return the options that the user gave, apart from some by the names of their parameters."""
+    return [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in context.params.keys() - but
+        and context.get_parameter_source(str(parameter.name)) is not click.core.ParameterSource.DEFAULT
+    ]
 
 
 def _print_seed(launch: SnpLaunch, output_format: str) -> None:

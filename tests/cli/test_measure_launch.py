@@ -261,3 +261,23 @@ def test_the_group_lists_without_importing() -> None:
     listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
     assert {"image", "snp", "sev", "id-block", "tdx", "tpm"} <= set(listed)
     assert "podvm_builder.cli.measure_" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--firmware-seed", "ab" * 48],
+        ["--vcpus", "2"],
+        ["--cpu", "EPYC-v4"],
+        ["--vmm", "ec2"],
+        ["--append", "x"],
+        ["--explain", "snp.launch_digest"],
+    ],
+)
+def test_a_seed_comes_from_the_firmware_alone(
+    capsys: pytest.CaptureFixture[str], firmware: Path, options: list[str]
+) -> None:
+    assert run(["measure", "snp", "--firmware", str(firmware), "--print-firmware-seed", *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"error[PVB100]: `{options[0]}` with `--print-firmware-seed`" in captured.err

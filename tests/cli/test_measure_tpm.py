@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from podvm_builder.cli.app import run
 from podvm_builder.formats.efi_siglist import X509, encode_signature_list
+from podvm_builder.formats.eventlog import EventLog, LogEvent, encode_event_log
 from podvm_builder.formats.varstore import GLOBAL, SECURITY
 from tests.support.disk import ESP, build_disk, build_fat
 from tests.support.manifests import QEMU, build, evidence, write_folder
@@ -229,3 +231,19 @@ def test_no_log(place: Path, command: str, content: bytes, capsys: pytest.Captur
     assert run(["eventlog", command, "log", *(["log"] if command == "diff" else [])]) in (0, 1, 2)
     if not content:
         assert "error[PVB244]" in capsys.readouterr().err
+
+
+def test_the_bank_of_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    digests = {name: hashlib.new(name, b"x").digest() for name in ("sha1", "sha256")}
+    event = LogEvent(index=4, kind=0x0D, digests=digests, data=b"x")
+    log = tmp_path / "log"
+    log.write_bytes(encode_event_log(EventLog(crypto_agile=True, algorithms=("sha1", "sha256"), events=(event,))))
+    (shown,) = _json(["eventlog", "show", str(log)], capsys)["events"]
+    assert list(shown["digests"]) == ["sha1", "sha256"]
+    (shown,) = _json(["eventlog", "show", str(log), "--bank", "sha1"], capsys)["events"]
+    assert shown["digests"] == {"sha1": digests["sha1"].hex()}
+    assert run(["eventlog", "show", str(log), "--bank", "sha1"]) == 0
+    assert f"sha1 {digests['sha1'].hex()}" in capsys.readouterr().out
+    for form in ("text", "json"):
+        assert run(["eventlog", "show", str(log), "--bank", "sha384", "--format", form]) == 2
+        assert "has no bank `sha384`\nhint: its banks are sha1, sha256" in capsys.readouterr().err
