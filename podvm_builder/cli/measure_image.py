@@ -13,7 +13,7 @@ from podvm_builder.cli.input_files import named, read_file
 from podvm_builder.cli.measure_output import print_set
 from podvm_builder.cli.place import say
 from podvm_builder.errors import InputError
-from podvm_builder.formats.ovmf import MAX_IMAGE
+from podvm_builder.formats.ovmf import MAX_IMAGE, read_table
 from podvm_builder.measure.image import measure_image
 from podvm_builder.model.layout import RAW, UKI
 from podvm_builder.model.manifest import ImageManifest
@@ -48,7 +48,12 @@ def command(*, folder: Path, firmware: Path | None, cache: Path | None, output_f
 
 
 def _firmware(manifest: ImageManifest, given: Path | None, cache: Path | None) -> Mapping[str, bytes]:
-    """Return the platform's firmware: as given, or as the build had it; nothing where the cloud provides it."""
+    """Return the platform's firmware: as given, or as the build had it; nothing where the cloud provides it.
+
+    Raises:
+        InputError: PVB100, a firmware is given and decides nothing; PVB320, it cannot be read.
+        FormatError: PVB220 to PVB222, what is given is no firmware.
+    """
     name = manifest.platform.firmware
     if not name:
         if given is not None:
@@ -59,7 +64,10 @@ def _firmware(manifest: ImageManifest, given: Path | None, cache: Path | None) -
             )
         return {}
     if given is not None:
-        return {name: read_file(given, limit=MAX_IMAGE)}
+        data = read_file(given, limit=MAX_IMAGE)
+        with named(given):
+            read_table(data)
+        return {name: data}
     from podvm_builder.catalog.load import catalogue
     from podvm_builder.tools.cache import open_cache
     from podvm_builder.tools.firmware import NotAtHand, get_firmware

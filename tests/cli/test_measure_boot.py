@@ -139,3 +139,26 @@ def test_file_names_cannot_reach_the_terminal(tmp_path: Path, capsys: pytest.Cap
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "[31m.cred" in out
+
+
+def test_a_file_that_is_no_firmware_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    garbage = folder / "garbage"
+    garbage.write_bytes(bytes(8192))
+    assert run(["measure", "image", str(folder), "--firmware", str(garbage)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "error[PVB22" in captured.err
+    assert str(garbage) in captured.err
+
+
+def test_no_file_is_read_because_a_manifest_names_it(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "manifest.json"
+    document = json.loads(path.read_bytes())
+    document["platform"]["firmware"] = str(folder / "firmware.fd")
+    path.write_text(json.dumps(document))
+    assert run(["measure", "image", str(folder), "--cache", str(tmp_path / "cache")]) == 0
+    captured = capsys.readouterr()
+    assert "no file is read because a manifest names it" in captured.err
+    assert "snp.launch_digest  not-computed" in captured.out
