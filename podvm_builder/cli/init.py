@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from podvm_builder.cli.common import format_option, print_json
 from podvm_builder.errors import InputError, Place
 
 SCHEMA_FILE = "podvm-profile.schema.json"
@@ -42,7 +43,8 @@ variant: {variant} # or debug
 @click.argument("file", type=click.Path(path_type=Path), default="podvm.yaml")
 @click.option("--target", default="debian-13/snp/libvirt", show_default=True, help="What the profile builds.")
 @click.option("--force", is_flag=True, help="Replace files that are there.")
-def command(*, file: Path, target: str, force: bool) -> None:
+@format_option
+def command(*, file: Path, target: str, force: bool, output_format: str) -> None:
     """Write a first profile, and beside it the JSON Schema that gives an editor completion."""
     from podvm_builder.catalog.load import catalogue
     from podvm_builder.model.axes import Target
@@ -71,4 +73,6 @@ def command(*, file: Path, target: str, force: bool) -> None:
         )
     write_named(schema, (json.dumps(profile_schema(known), indent=2) + "\n").encode())
     write_named(file, text.encode())
+    if output_format == "json":
+        print_json({"profile": str(file), "schema": str(schema)})
     click.echo(f"wrote {file} and {schema}; next: podvm-build plan {file}", err=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from podvm_builder.cli.common import format_option, print_json
 from podvm_builder.cli.source import input_options, resolve, set_option, source_argument
 
 
@@ -18,6 +19,7 @@ from podvm_builder.cli.source import input_options, resolve, set_option, source_
     "-o", "--output", "out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where to write it."
 )
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if the folder is not what would be written.")
+@format_option
 def command(
     *,
     source: str,
@@ -27,6 +29,7 @@ def command(
     builder: str,
     out: Path,
     check: bool,
+    output_format: str,
 ) -> None:
     """Write the recipe of a target into DIR, or check that it is there.
 
@@ -40,12 +43,17 @@ def command(
     resolved = resolve(source, sets, components=components, firmware=firmware)
     # all of them before the first is written: a plan that cannot be rendered leaves every folder as it was
     trees = [
-        (out if resolved.target else out / plan.target.folder, render(plan, resolved.components))
+        (plan, out if resolved.target else out / plan.target.folder, render(plan, resolved.components))
         for plan in resolved.plans
     ]
-    for folder, tree in trees:
+    for _, folder, tree in trees:
         if check:
             check_recipe(tree, folder)
         else:
             write_recipe(tree, folder)
-        click.echo(folder)
+        if output_format == "text":
+            click.echo(folder)
+    if output_format == "json":
+        print_json(
+            [{"target": str(plan.target), "folder": str(folder), "files": sorted(tree)} for plan, folder, tree in trees]
+        )

@@ -278,6 +278,22 @@ def test_init(podvm: Command) -> None:
     assert podvm.json("plan", "podvm.yaml")["target"] == "debian-13/tdx/gcp+debug"
 
 
+def test_init_as_json(podvm: Command) -> None:
+    assert podvm.json("init", "a.yaml") == {"profile": "a.yaml", "schema": "podvm-profile.schema.json"}
+    assert podvm.err.startswith("wrote a.yaml")
+
+
+def test_render_as_json(podvm: Command, here: Path) -> None:
+    (one,) = podvm.json("render", LIBVIRT, "-o", "recipe")
+    assert (one["target"], one["folder"]) == (LIBVIRT, "recipe")
+    written = [str(path.relative_to(here / "recipe")) for path in (here / "recipe").rglob("*") if path.is_file()]
+    assert one["files"] == sorted(written)
+    assert podvm.json("render", LIBVIRT, "-o", "recipe", "--check") == [one]
+    (here / "acme.yaml").write_text(PROFILE)
+    assert len(podvm.json("render", "acme.yaml", "-o", "recipes")) == 4
+    assert podvm("render", LIBVIRT, "-o", "recipe") == "recipe\n"
+
+
 def test_init_refuses_what_cannot_work(podvm: Command) -> None:
     podvm("init", "--target", "debian-13/tdx/aws", code=2)
     assert list(Path().iterdir()) == []
