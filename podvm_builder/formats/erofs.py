@@ -1,7 +1,8 @@
-"""EROFS file systems, read-only: folders and symbolic links, not the content of files.
+"""EROFS file systems, read-only: folders, symbolic links, and files that are stored flat.
 
 Specification: Linux ``fs/erofs/erofs_fs.h`` and ``Documentation/filesystems/erofs.rst``. Folders and links are stored
-flat, whatever the compression of files: nothing is to be decompressed. Little-endian; no recursion.
+flat, whatever the compression of files, and so are files that fit into a block: nothing is to be decompressed.
+Little-endian; no recursion.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.compression import Unsupported
-from podvm_builder.formats.filetree import Allowance, Kind, TreeEntry
+from podvm_builder.formats.filetree import MAX_FILE, Allowance, Kind, TreeEntry
 from podvm_builder.model.reader import BinaryReader
 
 CODE = "PVB256"
@@ -69,15 +70,31 @@ class Erofs:
 
     def list(self, path: str) -> tuple[TreeEntry, ...]:
         """See :class:`~podvm_builder.formats.filetree.FileTree`."""
+        inode = self._walk(path)
+        if inode is None or not stat.S_ISDIR(inode.mode):
+            return ()
+        return tuple(self._described(number, name) for number, name in self._entries(inode))
+
+    def read(self, path: str) -> bytes:
+        """See :class:`~podvm_builder.formats.filetree.ReadableTree`."""
+        inode = self._walk(path)
+        if inode is None or not stat.S_ISREG(inode.mode):
+            raise _error(f"no file `{path}`", None)
+        if inode.size > MAX_FILE:
+            raise _error(f"`{path}` has {inode.size} bytes", None)
+        return self._data(inode)
+
+    def _walk(self, path: str) -> _Inode | None:
+        """Return what stands at a path, None where nothing does."""
         inode = self._inode(self._root)
         for name in [part for part in path.split("/") if part]:
+            if not stat.S_ISDIR(inode.mode):
+                return None
             number = next((number for number, entry in self._entries(inode) if entry == name), None)
             if number is None:
-                return ()
+                return None
             inode = self._inode(number)
-            if not stat.S_ISDIR(inode.mode):
-                return ()
-        return tuple(self._described(number, name) for number, name in self._entries(inode))
+        return inode
 
     def _described(self, number: int, name: str) -> TreeEntry:
         inode = self._inode(number)
@@ -87,7 +104,7 @@ class Erofs:
                 self._targets[number] = self._data(inode).decode("utf-8", "surrogateescape")
             return TreeEntry(name=name, kind=Kind.LINK, target=self._targets[number])
         if stat.S_ISREG(inode.mode):
-            return TreeEntry(name=name, kind=Kind.FILE, size=inode.size)
+            return TreeEntry(name=name, kind=Kind.FILE, size=inode.size, mode=stat.S_IMODE(inode.mode))
         return TreeEntry(name=name, kind=Kind.FOLDER if stat.S_ISDIR(inode.mode) else Kind.OTHER)
 
     def _inode(self, number: int) -> _Inode:
@@ -102,13 +119,13 @@ class Erofs:
         return _Inode(mode, size, layout, block, after)
 
     def _data(self, inode: _Inode) -> bytes:
-        """Return the content of a folder or link."""
+        """Return the content of a folder, link or file."""
         if inode.size > _MAX_FOLDER:
-            raise _error(f"a folder or link of {inode.size} bytes", None)
+            raise _error(f"a folder, link or file of {inode.size} bytes", None)
         if inode.layout == _PLAIN:
             return self._take(inode.block << self._bits, inode.size)
         if inode.layout != _INLINE:
-            raise Unsupported("an EROFS with compressed folders")
+            raise Unsupported("EROFS files that are compressed")
         tail = inode.size & (1 << self._bits) - 1
         flat = self._take(inode.block << self._bits, inode.size - tail) if inode.size > tail else b""
         return flat + self._take(inode.inline, tail)

@@ -52,6 +52,10 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
+MAX_FILE = 1 << 20
+"""Bytes of a file that are read: texts such as units, never programs."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeEntry:
     """One name of a folder."""
@@ -60,6 +64,8 @@ class TreeEntry:
     kind: Kind
     size: int = 0
     """Bytes of a file."""
+    mode: int = 0
+    """Permission bits."""
     target: str = ""
     """Of a symbolic link."""
 
@@ -76,6 +82,19 @@ class FileTree(Protocol):
         Raises:
             FormatError: the structures are damaged.
             Unsupported: they are compressed in a way that cannot be read here.
+        """
+        ...
+
+
+class ReadableTree(FileTree, Protocol):
+    """Folders by path, and what files hold."""
+
+    def read(self, path: str) -> bytes:
+        """Return what a file holds; its path is taken as in :meth:`list`.
+
+        Raises:
+            FormatError: there is no such file, it is larger than :data:`MAX_FILE`, or the structures are damaged.
+            Unsupported: it is compressed in a way that cannot be read here.
         """
         ...
 

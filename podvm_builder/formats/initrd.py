@@ -113,7 +113,9 @@ class Initrd:
                 kind = known
         if kind is Kind.FOLDER:
             self._folders.setdefault("/".join(parts), {})
-        entry = TreeEntry(name=name, kind=kind, size=size if kind is Kind.FILE else 0, target=target)
+        permissions = stat.S_IMODE(mode) if kind is Kind.FILE else 0
+        size = size if kind is Kind.FILE else 0
+        entry = TreeEntry(name=name, kind=kind, size=size, mode=permissions, target=target)
         self._folders.setdefault(folder, {})[name] = entry
 
 

@@ -1,7 +1,8 @@
-"""Squashfs 4.0 file systems, read-only: folders and symbolic links, not the content of files.
+"""Squashfs 4.0 file systems, read-only: folders, symbolic links and small files.
 
 Specification: Linux ``fs/squashfs/squashfs_fs.h`` and ``Documentation/filesystems/squashfs.rst``. Inodes and folders
-stand in metadata blocks of at most 8 KiB, each compressed on its own. Little-endian; no recursion.
+stand in metadata blocks of at most 8 KiB, each compressed on its own; files in blocks of their own, and their ends
+together in fragments. Little-endian; no recursion.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.compression import decompress
-from podvm_builder.formats.filetree import MAX_ENTRIES, Allowance, Kind, TreeEntry
+from podvm_builder.formats.filetree import MAX_ENTRIES, MAX_FILE, Allowance, Kind, TreeEntry
 from podvm_builder.model.reader import BinaryReader
 
 CODE = "PVB256"
@@ -20,6 +21,10 @@ MAGIC = b"hsqs"
 _SUPER = struct.Struct("<4sIIIIHHHHHHQQQQQQQQ")
 _COMPRESSION = {1: "zlib", 2: "lzma", 3: "lzo", 4: "xz", 5: "lz4", 6: "zstd"}
 _BLOCK = 8192
+_MAX_DATA_BLOCK = 1 << 20
+_STORED = 1 << 24
+"""Of a data block's or fragment's size: it is not compressed."""
+_NO_FRAGMENT = 0xFFFFFFFF
 _FOLDER = (1, 8)
 _KINDS = {1: Kind.FOLDER, 2: Kind.FILE, 3: Kind.LINK, 8: Kind.FOLDER, 9: Kind.FILE, 10: Kind.LINK}
 _MAX_FOLDER = 4 << 20
@@ -34,9 +39,14 @@ class _Inode:
     size: int
     """Bytes of a file; of a folder's listing and 3 more."""
     block: int
-    """Of a folder's listing, from the start of the directory table."""
+    """Of a folder's listing, from the start of the directory table; of a file's data, from the file system's start."""
     offset: int
+    """Of a folder's listing, in its block; of a file's end, in its fragment."""
     target: str = ""
+    mode: int = 0
+    fragment: int = _NO_FRAGMENT
+    sizes: tuple[int, int] = (0, 0)
+    """Block and offset in the inode table of the sizes of a file's blocks."""
 
 
 class Squashfs:
@@ -57,6 +67,8 @@ class Squashfs:
         root, used, inodes, folders, end = fields[11], fields[12], fields[15], fields[16], fields[17]
         if compressor not in _COMPRESSION:
             raise _error(f"compression {compressor}", 20)
+        if not 4096 <= fields[3] <= _MAX_DATA_BLOCK:
+            raise _error(f"blocks of {fields[3]} bytes", 12)
         if used > reader.size or not _SUPER.size <= inodes < folders < used or count > MAX_ENTRIES:
             raise _error("tables outside the file system", 40)
         self._reader = reader
@@ -64,26 +76,80 @@ class Squashfs:
         self._inodes = inodes, folders
         self._folders = folders, min(end, used) if end > folders else used
         self._root = root
+        self._block_size, self._fragments, self._fragment_count = fields[3], fields[17], fields[4]
         self._blocks: dict[int, tuple[bytes, int]] = {}
         self._targets: dict[int, str] = {}
         self._allowance = Allowance("squashfs", CODE)
 
     def list(self, path: str) -> tuple[TreeEntry, ...]:
         """See :class:`~podvm_builder.formats.filetree.FileTree`."""
+        inode = self._walk(path)
+        if inode is None or inode.kind not in _FOLDER:
+            return ()
+        return tuple(self._described(reference, name) for reference, name in self._entries(inode))
+
+    def read(self, path: str) -> bytes:
+        """See :class:`~podvm_builder.formats.filetree.ReadableTree`."""
+        inode = self._walk(path)
+        if inode is None or _KINDS.get(inode.kind) is not Kind.FILE:
+            raise _error(f"no file `{path}`", None)
+        if inode.size > MAX_FILE:
+            raise _error(f"`{path}` has {inode.size} bytes", None)
+        whole, rest = divmod(inode.size, self._block_size)
+        count = whole + (1 if rest and inode.fragment == _NO_FRAGMENT else 0)
+        data = bytearray()
+        at = inode.block
+        for (size,) in struct.iter_unpack("<I", self._read(self._inodes, *inode.sizes, 4 * count)):
+            wanted = min(self._block_size, inode.size - len(data))
+            data += self._data(at, size, wanted) if size else bytes(wanted)  # a size of 0 stands for a hole
+            at += size & ~_STORED
+        if len(data) < inode.size:
+            start, size = self._fragment(inode.fragment)
+            piece = self._data(start, size, self._block_size)[inode.offset : inode.offset + rest]
+            if len(piece) != rest:
+                raise _error("a file behind the end of its fragment", start)
+            data += piece
+        return bytes(data)
+
+    def _walk(self, path: str) -> _Inode | None:
+        """Return what stands at a path, None where nothing does."""
         inode = self._inode(self._root)
         for name in [part for part in path.split("/") if part]:
+            if inode.kind not in _FOLDER:
+                return None
             reference = next((at for at, entry in self._entries(inode) if entry == name), None)
             if reference is None:
-                return ()
+                return None
             inode = self._inode(reference)
-            if inode.kind not in _FOLDER:
-                return ()
-        return tuple(self._described(reference, name) for reference, name in self._entries(inode))
+        return inode
+
+    def _data(self, at: int, size: int, wanted: int) -> bytes:
+        """Return what a data block or fragment holds, at most as much as is wanted."""
+        length = size & ~_STORED
+        if not 0 < length <= self._block_size or at + length > self._reader.size:
+            raise _error(f"a block of {length} bytes", at)
+        data = self._reader.read_at(at, length)
+        if not size & _STORED:
+            data = decompress(self._compression, data, limit=self._block_size)[0]
+        return data[:wanted]
+
+    def _fragment(self, number: int) -> tuple[int, int]:
+        """Return place and size of a fragment, from 16 bytes in the metadata blocks that a list of pointers names."""
+        if number >= self._fragment_count:
+            raise _error(f"fragment {number} of {self._fragment_count}", None)
+        pointer = self._fragments + number // 512 * 8
+        if pointer + 8 > self._reader.size:
+            raise _error("a list of fragments behind the end", pointer)
+        (block,) = struct.unpack("<Q", self._reader.read_at(pointer, 8))
+        entry = self._read((block, self._fragments), 0, number % 512 * 16, 16)
+        start, size, _ = struct.unpack("<QII", entry)
+        return start, size
 
     def _described(self, reference: int, name: str) -> TreeEntry:
         inode = self._inode(reference)
         kind = _KINDS.get(inode.kind, Kind.OTHER)
-        return TreeEntry(name=name, kind=kind, size=inode.size if kind is Kind.FILE else 0, target=inode.target)
+        size = inode.size if kind is Kind.FILE else 0
+        return TreeEntry(name=name, kind=kind, size=size, mode=inode.mode, target=inode.target)
 
     def _entries(self, folder: _Inode) -> Iterator[tuple[int, str]]:
         """Yield reference and name of what a folder holds."""
@@ -115,11 +181,11 @@ class Squashfs:
 
     def _inode(self, reference: int) -> _Inode:
         block, offset = reference >> 16, reference & 0xFFFF
-        data = self._read(self._inodes, block, offset, 16 + 24, short=True)
-        kind = int.from_bytes(data[:2], "little")
-        body = data[16:]
-        if len(body) < 16:
+        data = self._read(self._inodes, block, offset, 16 + 40, short=True)
+        if len(data) < 16 + 16:
             raise _error("a truncated inode", None)
+        kind, mode = struct.unpack_from("<HH", data)
+        body = data[16:]
         if kind == 1:
             start, _, size, at = struct.unpack_from("<IIHH", body)
             return _Inode(kind, size, start, at)
@@ -127,9 +193,13 @@ class Squashfs:
             _, size, start, _, _, at = struct.unpack_from("<IIIIHH", body)
             return _Inode(kind, size, start, at)
         if kind == 2:
-            return _Inode(kind, struct.unpack_from("<I", body, 12)[0], 0, 0)
+            start, fragment, at, size = struct.unpack_from("<IIII", body)
+            return _Inode(kind, size, start, at, mode=mode, fragment=fragment, sizes=(block, offset + 32))
         if kind == 9:
-            return _Inode(kind, struct.unpack_from("<Q", body, 8)[0], 0, 0)
+            if len(body) < 40:
+                raise _error("a truncated inode", None)
+            start, size, _, _, fragment, at = struct.unpack_from("<QQQIII", body)
+            return _Inode(kind, size, start, at, mode=mode, fragment=fragment, sizes=(block, offset + 56))
         if kind in (3, 10):
             (length,) = struct.unpack_from("<I", body, 4)
             if reference not in self._targets:  # any number of names may stand for one inode

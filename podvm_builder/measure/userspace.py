@@ -17,7 +17,7 @@ from podvm_builder.errors import FormatError
 from podvm_builder.formats import erofs, squashfs
 from podvm_builder.formats.compression import Unsupported, name_of, pieces
 from podvm_builder.formats.erofs import Erofs
-from podvm_builder.formats.filetree import FileTree, Kind, find
+from podvm_builder.formats.filetree import FileTree, Kind, ReadableTree, find
 from podvm_builder.formats.gpt import ESP, Gpt
 from podvm_builder.formats.initrd import Initrd
 from podvm_builder.formats.readers import window
@@ -90,7 +90,7 @@ def inspect(
     initrd = _Place.of("initrd", lambda: _initrd(uki), _masks(cmdline, "rd.systemd.mask"))
     root = None
     if disk is not None and gpt is not None:
-        root = _Place.of("root file system", lambda: _root(disk, gpt), _masks(cmdline, "systemd.mask"))
+        root = _Place.of("root file system", lambda: open_root(disk, gpt), _masks(cmdline, "systemd.mask"))
     if initrd.unreadable:
         doubts |= dict.fromkeys(_SEPARATED, initrd.unreadable)
     elif initrd.runs("systemd-pcrosseparator.service"):
@@ -285,7 +285,13 @@ def _initrd(uki: Uki) -> FileTree | None:
     return None if section is None else Initrd(section)
 
 
-def _root(disk: BinaryReader, gpt: Gpt) -> FileTree | None:
+def open_root(disk: BinaryReader, gpt: Gpt) -> ReadableTree | None:
+    """Return the root file system of a disk; None where it has no partition beside the EFI system partition.
+
+    Raises:
+        FormatError: it is damaged.
+        Unsupported: there is not one root partition, or its file system is not known here.
+    """
     others = [partition for partition in gpt.partitions if partition.type != ESP]
     if not others:
         return None  # all there is stands in the initrd

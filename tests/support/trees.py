@@ -10,6 +10,10 @@ Files = Mapping[str, bytes | str]
 Node = dict[str, "Node | bytes | str"]
 
 
+class Program(bytes):
+    """Content of a file that can be executed."""
+
+
 def build_cpio(files: Files) -> bytes:
     """Return a `newc` archive with folders before what they hold."""
     folders = {"/".join(path.split("/")[:depth]) for path in files for depth in range(1, path.count("/") + 1)}
@@ -18,7 +22,7 @@ def build_cpio(files: Files) -> bytes:
         out += _cpio(path, 0o040755, b"")
     for path, content in files.items():
         data = content.encode() if isinstance(content, str) else content
-        out += _cpio(path, 0o120777 if isinstance(content, str) else 0o100644, data)
+        out += _cpio(path, 0o120777 if isinstance(content, str) else 0o100000 | _mode(content), data)
     return out + _cpio("TRAILER!!!", 0, b"")
 
 
@@ -27,6 +31,10 @@ def _cpio(path: str, mode: int, data: bytes) -> bytes:
     fields = (1, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name), 0)
     head = b"070701" + b"".join(b"%08X" % field for field in fields) + name
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
+
+
+def _mode(content: bytes) -> int:
+    return 0o755 if isinstance(content, Program) else 0o644
 
 
 def _tree(files: Files) -> Node:
@@ -42,10 +50,18 @@ def _tree(files: Files) -> Node:
     return root
 
 
+NO_FRAGMENT = 0xFFFFFFFF
+SQUASHFS_BLOCK = 1 << 17
+PACKED = 4096
+"""Files of fewer bytes stand together in one fragment."""
+
+
 class _Squashfs:
-    """Inodes and listings, each appended before what refers to it."""
+    """Data, inodes and listings, each appended before what refers to it."""
 
     def __init__(self) -> None:
+        self.data = b""
+        self.fragment = b""
         self.inodes = b""
         self.listings = b""
         self.count = 0
@@ -57,8 +73,7 @@ class _Squashfs:
         if isinstance(node, str):
             body, kind = struct.pack("<II", 1, len(node)) + node.encode(), 3
         elif isinstance(node, bytes):
-            body, kind = struct.pack("<IIII", 0, 0xFFFFFFFF, 0, len(node)), 2
-            body += struct.pack("<I", len(node)) if node else b""
+            body, kind = self._file(node), 2
         else:
             below = [(name, *self.add(node[name])) for name in sorted(node)]
             at = len(self.listings)
@@ -76,24 +91,50 @@ class _Squashfs:
             else:
                 body, kind = struct.pack("<IIIIHHI", 2, size, block, 1, 0, at & 8191, 0xFFFFFFFF), 8
         offset = len(self.inodes)
-        self.inodes += struct.pack("<HHHHII", kind, 0o755, 0, 0, 0, number) + body
+        mode = _mode(node) if isinstance(node, bytes) else 0o755
+        self.inodes += struct.pack("<HHHHII", kind, mode, 0, 0, 0, number) + body
         return offset, 1 if kind == 8 else kind
+
+    def _file(self, content: bytes) -> bytes:
+        """Store a file's content and return the body of its inode: a block of zeros is left out."""
+        if 0 < len(content) < PACKED:
+            at = len(self.fragment)
+            self.fragment += content
+            return struct.pack("<IIII", 0, 0, at, len(content))
+        start = 96 + len(self.data)
+        sizes = b""
+        for begin in range(0, len(content), SQUASHFS_BLOCK):
+            piece = content[begin : begin + SQUASHFS_BLOCK]
+            packed = zlib.compress(piece)
+            if piece.strip(b"\0") and len(packed) < len(piece):
+                self.data += packed
+                sizes += struct.pack("<I", len(packed))
+            elif piece.strip(b"\0"):
+                self.data += piece
+                sizes += struct.pack("<I", len(piece) | 1 << 24)
+            else:
+                sizes += bytes(4)
+        return struct.pack("<IIII", start, NO_FRAGMENT, 0, len(content)) + sizes
 
 
 def build_squashfs(files: Files) -> bytes:
-    """Return a file system of stored (8 KiB) and, at the end, one compressed metadata block per table; no content."""
+    """Return a file system of stored (8 KiB) and, at the end, one compressed metadata block per table."""
     writer = _Squashfs()
     root, _ = writer.add(_tree(files))
     inodes, folders = _blocks(writer.inodes), _blocks(writer.listings)
-    start = 96
+    packed = zlib.compress(writer.fragment)
+    data = writer.data + packed
+    start = 96 + len(data)
     end = start + len(inodes) + len(folders)
+    fragments = _blocks(struct.pack("<QII", 96 + len(writer.data), len(packed), 0)) + struct.pack("<Q", end)
+    table = end + len(fragments) - 8
     reference = (root >> 13) * 8194 << 16 | root & 8191
     head = struct.pack(
         "<4sIIIIHHHHHHQQQQQQQQ",
-        *(b"hsqs", writer.count, 0, 131072, 0, 1, 17, 0, 1, 4, 0),
-        *(reference, end + 8, end, 0xFFFFFFFFFFFFFFFF, start, start + len(inodes), end, 0xFFFFFFFFFFFFFFFF),
+        *(b"hsqs", writer.count, 0, SQUASHFS_BLOCK, 1, 1, 17, 0, 1, 4, 0),
+        *(reference, table + 8, table + 8, 0xFFFFFFFFFFFFFFFF, start, start + len(inodes), table, 0xFFFFFFFFFFFFFFFF),
     )
-    return head + inodes + folders + bytes(4096)
+    return head + data + inodes + folders + fragments + bytes(4096)
 
 
 def _blocks(data: bytes) -> bytes:
@@ -116,6 +157,7 @@ def build_erofs(files: Files) -> bytes:
     """Return a file system of 4 KiB blocks: plain folders, links behind their inodes."""
     inodes = bytearray(32)  # number 0 is left out
     blocks: list[bytes] = []
+    placed: list[int] = []  # inodes whose blocks stand in `blocks`
 
     def add(node: Node | bytes | str, above: int | None) -> tuple[int, int]:
         at = len(inodes)
@@ -126,7 +168,15 @@ def build_erofs(files: Files) -> bytes:
             inodes.extend(text + bytes(-len(text) % 32))
             return number, 7
         if isinstance(node, bytes):
-            inodes.extend(_inode(0o100644, len(node), layout=0))
+            # as `mkfs.erofs` does: what fits behind the inode stands there, the rest in blocks of its own
+            inline = len(node) < BLOCK // 2
+            start = 0 if inline else len(blocks)
+            inodes.extend(_inode(0o100000 | _mode(node), len(node), layout=2 if inline else 0, block=start))
+            if inline:
+                inodes.extend(node + bytes(-len(node) % 32))
+            else:
+                placed.append(at)
+                blocks.extend(node[from_ : from_ + BLOCK].ljust(BLOCK, b"\0") for from_ in range(0, len(node), BLOCK))
             return number, 1
         inodes.extend(bytes(32))
         entries = [(".", number, 2), ("..", above or number, 2)]
@@ -134,16 +184,16 @@ def build_erofs(files: Files) -> bytes:
         packed = _listing(sorted(entries))
         start = len(blocks)
         blocks.extend(packed)
+        placed.append(at)
         inodes[at : at + 32] = _inode(0o040755, BLOCK * len(packed), layout=0, block=start)
         return number, 2
 
     root, _ = add(_tree(files), None)
     meta = -(-len(inodes) // BLOCK)
-    # blocks of folders stand behind the inodes, which begin at block 1
-    for at in range(32, len(inodes), 32):
-        if inodes[at + 4 : at + 6] == struct.pack("<H", 0o040755) and inodes[at : at + 2] == b"\0\0":
-            (block,) = struct.unpack_from("<I", inodes, at + 16)
-            struct.pack_into("<I", inodes, at + 16, 1 + meta + block)
+    # the blocks stand behind the inodes, which begin at block 1
+    for at in placed:
+        (block,) = struct.unpack_from("<I", inodes, at + 16)
+        struct.pack_into("<I", inodes, at + 16, 1 + meta + block)
     head = bytearray(BLOCK)
     struct.pack_into("<4sIIBBH", head, 1024, b"\xe2\xe1\xf5\xe0", 0, 0, 12, 0, root)
     struct.pack_into("<I", head, 1024 + 40, 1)

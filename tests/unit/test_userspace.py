@@ -27,7 +27,7 @@ from podvm_builder.measure.userspace import Userspace, has_ima, inspect
 from podvm_builder.model.measurement import Measurement, Status
 from tests.support.disk import ESP, ROOT, build_disk, build_fat
 from tests.support.pe import build_uki
-from tests.support.trees import build_cpio, build_erofs, build_squashfs
+from tests.support.trees import Program, build_cpio, build_erofs, build_squashfs
 
 LIB = "usr/lib/systemd/system/"
 TSS = {
@@ -92,6 +92,34 @@ def test_trees_of_file_systems(build: object) -> None:
     assert find(tree, "usr/absent") is None
     assert tree.list("etc/one") == ()
     assert tree.list("absent/deep") == ()
+    with pytest.raises(FormatError, match="no file `etc`"):
+        tree.read("etc")
+
+
+@pytest.mark.parametrize("build", [build_squashfs, build_erofs])
+def test_files_of_file_systems(build: object) -> None:
+    assert callable(build)
+    noise = b"".join(struct.pack("<I", number * 2654435761 & 0xFFFFFFFF) for number in range(10_000))
+    files: Files = {
+        "small": b"a",
+        "other": b"b" * 1000,
+        "empty": b"",
+        "noise": noise,
+        "blocks": b"c" * 200_000,
+        "hole": bytes(131072) + b"d" * 131072 + b"end",
+        "bin/program": Program(b"#!/bin/sh\n"),
+        "large": bytes((1 << 20) + 1),
+        "link": "small",
+    }
+    tree = (Squashfs if build is build_squashfs else Erofs)(BytesReader(build(files)))
+    for path, content in files.items():
+        if path in ("large", "link"):
+            with pytest.raises(FormatError, match="no file" if path == "link" else "1048577 bytes"):
+                tree.read(path)
+        else:
+            assert tree.read(path) == content
+    modes = [entry.mode for path in ("bin/program", "small") if (entry := find(tree, path)) is not None]
+    assert modes == [0o755, 0o644]
 
 
 def test_an_initrd_of_several_archives() -> None:
@@ -133,6 +161,7 @@ def test_damaged_file_systems_end_in_an_error(build: object) -> None:
             tree = kind(BytesReader(bytes(data)))
             for path in ("", "etc", "etc/one"):
                 tree.list(path)
+            tree.read("etc/one")
         except (FormatError, Unsupported):
             pass
     for size in (0, 64, start + 100):
