@@ -14,6 +14,7 @@ from podvm_builder.boot.folder import BuildOutput
 from podvm_builder.boot.machine import Accelerator, Machine
 from podvm_builder.boot.prepare import Prepared, check, prepare
 from podvm_builder.boot.timeline import selftest_lines, timeline
+from podvm_builder.boot.units import check_image_units
 from podvm_builder.errors import Finding
 from podvm_builder.model.boot import Attempt, BootResult, Outcome
 from podvm_builder.tools.cache import work_folder
@@ -54,9 +55,11 @@ def boot(
     Raises:
         InputError: PVB501, a machine that cannot be booted; what :func:`podvm_builder.boot.prepare.prepare` raises.
         Lacking: the tools tree lacks a program, or this machine does not allow its mounts.
-        Finding: PVB503, nothing is predicted for this machine, so that a boot would prove nothing.
+        Finding: PVB503, nothing is predicted for this machine, so that a boot would prove nothing; PVB540,
+            the image's units cannot start its agents.
     """
     check(machine, firmware)
+    unchecked = check_image_units(output.image)
     versions = {name: require(tree, package) for name, package in _PACKAGES.items()}
     with work_folder(cache) as folder:
         ready = prepare(
@@ -104,7 +107,7 @@ def boot(
         troubles=tuple(sign.line.text for sign in seen.signs),
         console_tail=seen.tail,
         attempts=tuple(attempts),
-        notes=(*ready.notes, *_computed(expected)),
+        notes=(*unchecked, *ready.notes, *_computed(expected)),
     )
     return result, seen.serial_log
 

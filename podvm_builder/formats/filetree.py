@@ -54,6 +54,8 @@ class Kind(StrEnum):
 
 MAX_FILE = 1 << 20
 """Bytes of a file that are read: texts such as units, never programs."""
+_MAX_LINKS = 40
+"""Symbolic links on one path, as in Linux."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,3 +105,58 @@ def find(tree: FileTree, path: str) -> TreeEntry | None:
     """Return what stands at a path, None where nothing does."""
     folder, _, name = path.rpartition("/")
     return next((entry for entry in tree.list(folder) if entry.name == name), None)
+
+
+class LinkedTree:
+    """A tree whose symbolic links are followed, as a system that runs from it does; folders are listed once."""
+
+    def __init__(self, tree: ReadableTree) -> None:
+        """Look into a tree."""
+        self._tree = tree
+        self._folders: dict[str, dict[str, TreeEntry]] = {}
+
+    def list(self, path: str) -> dict[str, TreeEntry]:
+        """Return what a folder holds, by name; its path is that of the disk."""
+        if path not in self._folders:
+            self._folders[path] = {entry.name: entry for entry in self._tree.list(path)}
+        return self._folders[path]
+
+    def resolve(self, path: str) -> tuple[str, TreeEntry] | None:
+        """Follow a path to its end.
+
+        Returns:
+            The path on the disk, without the leading slash, and what stands there; None where nothing does, or where
+            there are more links than Linux follows. The root folder itself counts as nothing.
+        """
+        todo = [part for part in reversed(path.split("/")) if part]
+        done: list[str] = []
+        links = 0
+        while todo:
+            part = todo.pop()
+            if part in (".", ".."):
+                done = done[:-1] if part == ".." else done
+                continue
+            entry = self.list("/".join(done)).get(part)
+            if entry is None:
+                return None
+            if entry.kind is Kind.LINK:
+                links += 1
+                if links > _MAX_LINKS:
+                    return None
+                if entry.target.startswith("/"):
+                    done = []
+                todo += [word for word in reversed(entry.target.split("/")) if word]
+            else:
+                done.append(part)
+        if not done:
+            return None
+        found = self.list("/".join(done[:-1])).get(done[-1])
+        return None if found is None else ("/".join(done), found)
+
+    def text(self, path: str) -> str:
+        """Return what a file of the disk holds, as text.
+
+        Raises:
+            FormatError, Unsupported: see :meth:`ReadableTree.read`.
+        """
+        return self._tree.read(path).decode("utf-8", "replace")

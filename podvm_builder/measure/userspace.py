@@ -23,6 +23,7 @@ from podvm_builder.formats.initrd import Initrd
 from podvm_builder.formats.readers import window
 from podvm_builder.formats.squashfs import Squashfs
 from podvm_builder.formats.uki import Uki
+from podvm_builder.formats.unit_file import TYPES
 from podvm_builder.model.reader import BinaryReader
 
 PHASES_INITRD = ("enter-initrd", "leave-initrd")
@@ -44,19 +45,6 @@ _PHASE_UNITS = {
 _MASKER = "systemd/system-generators/systemd-debug-generator"
 _WORD = re.compile(r"""(?:[^\s"']|"[^"]*(?:"|$)|'[^']*(?:'|$))+""")
 """A word of the command line, in which quotes may stand anywhere."""
-_UNIT_TYPES = (
-    ".service",
-    ".socket",
-    ".target",
-    ".device",
-    ".mount",
-    ".automount",
-    ".swap",
-    ".timer",
-    ".path",
-    ".slice",
-    ".scope",
-)
 _MAX_KERNEL = 256 << 20
 _AGGREGATE = b"boot_aggregate\0"
 """Name of IMA's first measurement, a text of every kernel that has IMA."""
@@ -232,7 +220,7 @@ class _Place:
 
     def _masks_count(self) -> bool:
         """Say whether the generator is there that makes masks of words of the command line."""
-        return any(self.has(f"{folder}/{_MASKER}") for folder in ("usr/lib", "lib"))
+        return self._tree is not None and _has_masker(self._tree)
 
     def drop_in(self, unit: str) -> str:
         """Return a folder with drop-ins for a service, empty where there is none.
@@ -269,6 +257,20 @@ class _Place:
         return ["usr/lib", "usr/lib64", *nested]
 
 
+def masked_units(cmdline: str, root: FileTree) -> frozenset[str]:
+    """Return the units of a root file system that the command line masks.
+
+    Raises:
+        FormatError: the tree is damaged.
+        Unsupported: it cannot be read here.
+    """
+    return _masks(cmdline, "systemd.mask") if _has_masker(root) else frozenset()
+
+
+def _has_masker(tree: FileTree) -> bool:
+    return any(find(tree, f"{folder}/{_MASKER}") is not None for folder in ("usr/lib", "lib"))
+
+
 def _masks(cmdline: str, key: str) -> frozenset[str]:
     """Return the units that a key of the command line masks.
 
@@ -277,7 +279,7 @@ def _masks(cmdline: str, key: str) -> frozenset[str]:
     """
     words = (re.sub("[\"']", "", word) for word in _WORD.findall(cmdline))
     names = (word.removeprefix(f"{key}=") for word in words if word.startswith(f"{key}="))
-    return frozenset(name if name.endswith(_UNIT_TYPES) else f"{name}.service" for name in names if name)
+    return frozenset(name if name.endswith(TYPES) else f"{name}.service" for name in names if name)
 
 
 def _initrd(uki: Uki) -> FileTree | None:
