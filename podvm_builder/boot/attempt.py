@@ -27,6 +27,8 @@ _QUIET = 3.0
 _SETTLE = 30.0
 """Seconds after which they are read even so."""
 _LAST_WORDS = 2.0
+_MORE_WORDS = 15.0
+"""Seconds that a guest may pause within its report: it asks systemd for times, which emulation makes slow."""
 _TAIL = 20
 
 
@@ -86,8 +88,8 @@ def attempt(
         up = clock() if outcome is Outcome.UP else None
         said = ""
         if outcome is Outcome.UP:
-            said = vm.probe.listen(_LAST_WORDS)
             say(f"[{clock():6.1f} s] the forwarder answers; waiting for the registers to settle")
+            said = vm.probe.listen(_LAST_WORDS, more=_MORE_WORDS)
             outcome, reason = _settle(vm, clock=clock, last_phase=last_phase)
         pcrs = _read(vm)
     if outcome is Outcome.UP and vm.console.oops is not None:

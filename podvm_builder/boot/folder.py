@@ -47,11 +47,12 @@ def read_folder(folder: Path) -> BuildOutput:
     return BuildOutput(image=image, manifest=manifest, measurements=measurements)
 
 
-def write_result(folder: Path, result: dict[str, Any], serial_log: str) -> None:
-    """Write ``boot/serial.log`` and ``boot/result.json``, each whole or not at all.
+def write_result(folder: Path, result: dict[str, Any], serial_log: str, timeline: str) -> None:
+    """Write ``boot/serial.log``, ``boot/timeline.svg`` and ``boot/result.json``, each whole or not at all.
 
     Raises:
         Lacking: no space, or the folder is not ours to write.
     """
     write_atomic(folder / "boot" / "serial.log", serial_log.encode())
+    write_atomic(folder / "boot" / "timeline.svg", timeline.encode())
     write_atomic(folder / "boot" / "result.json", (json.dumps(result, indent=2) + "\n").encode())

@@ -55,10 +55,14 @@ class ForwarderProbe:
                 self._connection.setblocking(False)
         return self.accepted
 
-    def listen(self, seconds: float) -> str:
-        """Return what the guest says on the connection that it accepted, waiting so long for it to finish.
+    def listen(self, seconds: float, *, more: float) -> str:
+        """Return what the guest says on the connection that it accepted, until it hangs up.
 
         A forwarder speaks only when it is spoken to; the selftest component sends its report and hangs up.
+
+        Args:
+            seconds: how long to wait for the first word.
+            more: how long to wait for each further one.
         """
         if self._connection is None:
             return ""
@@ -67,6 +71,7 @@ class ForwarderProbe:
         with contextlib.suppress(OSError):
             while len(said) < _MAX_SAID and (piece := self._connection.recv(_MAX_SAID - len(said))):
                 said += piece
+                self._connection.settimeout(more)
         return said.decode(errors="replace")
 
     def close(self) -> None:

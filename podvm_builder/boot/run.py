@@ -14,6 +14,7 @@ from podvm_builder.boot.folder import BuildOutput
 from podvm_builder.boot.machine import Accelerator, Machine
 from podvm_builder.boot.prepare import Prepared, check, prepare
 from podvm_builder.boot.timeline import selftest_lines, timeline
+from podvm_builder.boot.times import guest_times, phases
 from podvm_builder.boot.units import check_image_units
 from podvm_builder.errors import Finding
 from podvm_builder.model.boot import Attempt, BootResult, Outcome
@@ -74,8 +75,7 @@ def boot(
             )
         choice = accelerate(tree, machine, firmware=ready.firmware)
         say(f"{choice.accelerator}: {choice.reason}")
-        phases = output.manifest.phases
-        last_phase = phases[-1] if phases else None
+        last_phase = output.manifest.phases[-1] if output.manifest.phases else None
         attempts: list[Attempt] = []
         while True:
             machine = replace(machine, accelerator=choice.accelerator)
@@ -92,6 +92,7 @@ def boot(
             say(f"known emulator fault, trying once more: {crash}")
             choice = Choice(accelerator=Accelerator.TCG, reason=f"the first attempt failed: {crash}")
     extends = prove.label(seen.extends, expected.log)
+    times = guest_times(seen.said, extends)
     result = BootResult(
         target=output.measurements.target,
         image_sha256=ready.image_sha256,
@@ -103,6 +104,8 @@ def boot(
         registers=prove.prove(expected.rows, expected.logs, extends, seen.pcrs, last_phase=last_phase),
         extends=extends,
         timeline=timeline(extends, seen.milestones, seen.up),
+        phases=phases(extends, times, seen.milestones, seen.up),
+        units=times.units,
         selftest=selftest_lines(seen.said),
         troubles=tuple(sign.line.text for sign in seen.signs),
         console_tail=seen.tail,

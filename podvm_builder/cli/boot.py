@@ -122,14 +122,16 @@ def command(
 
     DIR holds a build's image.raw, manifest.json and measurements.json; the image is not written to. QEMU, OVMF and
     a software TPM come from the tools tree, with KVM where it works and emulation elsewhere. With secure boot on, the
-    keys are made for this boot and a copy of the image is signed. The console and the result go to DIR/boot/. Exits 1
-    if the image does not come up or a predicted register differs.
+    keys are made for this boot and a copy of the image is signed. The console, the result and a timeline go to
+    DIR/boot/. Exits 1 if the image's units cannot start its agents, if it does not come up, or if a predicted register
+    differs.
     """
     from podvm_builder.boot.folder import read_folder, write_result
     from podvm_builder.boot.machine import Disk, Machine
     from podvm_builder.boot.prepare import check
     from podvm_builder.boot.run import boot
     from podvm_builder.report.boot import boot_to_json, render_boot
+    from podvm_builder.report.boot_timeline import timeline_svg
     from podvm_builder.tools.cache import open_cache
     from podvm_builder.tools.tree import ensure_tree
 
@@ -156,7 +158,7 @@ def command(
         mirror=mirror,
     )
     document = boot_to_json(result)
-    write_result(folder, document, serial_log)
+    write_result(folder, document, serial_log, timeline_svg(result))
     if output_format == "json":
         print_json(document)
     else:

@@ -57,6 +57,33 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A part of a boot; the next one begins where it ends."""
+
+    name: str
+    """``firmware``, ``loader``, ``kernel``, ``initrd``, ``userspace``, or several of them where no border is known."""
+    start: float
+    """Since QEMU was started."""
+    end: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitTime:
+    """When a unit started, as the guest says."""
+
+    name: str
+    start: float
+    """Since QEMU was started."""
+    up: float | None
+    """None where it was still starting when the guest was asked."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took to start; 0 while it is not up."""
+        return 0.0 if self.up is None else self.up - self.start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FirstDifference:
     """The first event of a register that is not the predicted one."""
 
@@ -134,6 +161,10 @@ class BootResult:
     registers: tuple[RegisterProof, ...]
     extends: tuple[Extend, ...]
     timeline: tuple[Stage, ...]
+    phases: tuple[Phase, ...]
+    """From the start of QEMU until the forwarder answered; empty if it did not."""
+    units: tuple[UnitTime, ...]
+    """Of a guest that offers them, in the order of their start: only the selftest components do."""
     troubles: tuple[str, ...]
     """Lines of the console that tell of trouble, fatal or not."""
     console_tail: tuple[str, ...]

@@ -10,6 +10,9 @@ from podvm_builder.report.text import printable_lines
 
 SCHEMA = "podvm-boot/1"
 _SHOWN = 16
+_SLOWEST = 8
+_SLOW = 0.05
+"""Seconds from which on a unit is named as slow."""
 
 
 def boot_to_json(result: BootResult) -> dict[str, Any]:
@@ -29,6 +32,11 @@ def boot_to_json(result: BootResult) -> dict[str, Any]:
             {"seconds": _seconds(stage.seconds), "source": stage.source, "what": stage.what}
             for stage in result.timeline
         ],
+        "phases": [
+            {"name": phase.name, "start": _seconds(phase.start), "seconds": _seconds(phase.end - phase.start)}
+            for phase in result.phases
+        ],
+        "units": [{"name": unit.name, "start": _seconds(unit.start), "up": _seconds(unit.up)} for unit in result.units],
         "extends": len(result.extends),
         "events": [_extend_to_json(extend) for extend in result.extends],
         "selftest": [
@@ -73,8 +81,23 @@ def render_boot(result: BootResult) -> str:
         lines += _differences(compared)
         lines.append("")
     lines += [f"{stage.seconds:8.1f} s  {stage.what}" for stage in result.timeline]
+    lines += _where_time_goes(result)
     lines += ["", *_summary(result, compared)]
     return printable_lines("\n".join(lines))
+
+
+def _where_time_goes(result: BootResult) -> Iterable[str]:
+    """Show how long each phase took, and the units that took longest."""
+    slow = sorted((unit for unit in result.units if unit.seconds >= _SLOW), key=lambda unit: -unit.seconds)[:_SLOWEST]
+    rows = [(phase.name, phase.start, phase.end - phase.start, 1) for phase in result.phases]
+    tables = (("phase", rows), ("slowest units", [(unit.name, unit.start, unit.seconds, 2) for unit in slow]))
+    width = max((len(name) for _, table in tables for name, *_ in table), default=0) + 2
+    for heading, table in tables:
+        if table:
+            yield ""
+            yield f"{heading:<{width}}{'from':>9}{'took':>11}"
+        for name, start, took, digits in table:
+            yield f"{name:<{width}}{start:7.1f} s{took:9.{digits}f} s"
 
 
 def _name(register: RegisterProof) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
+from podvm_builder.guest.unit_check import AGENTS
 from tests.support.boots import BANKS, boot
 
 COMPARED = {4, 5, 7, 9, 11, 12, 13, 14}
@@ -29,3 +31,8 @@ def test_a_boot_proves_the_prediction(built_image: Path, tmp_path: Path) -> None
     named = {event["subject"] for event in document["events"]}
     assert named >= {"UKI", "initrd", "command line", "partition table", "section .linux"}
     assert json.loads((folder / "boot" / "result.json").read_text()) == document
+    assert [phase["name"] for phase in document["phases"]] == ["firmware", "loader", "kernel", "initrd", "userspace"]
+    assert {unit["name"] for unit in document["units"] if unit["up"] is not None} >= {*AGENTS}
+    timeline = ElementTree.parse(folder / "boot" / "timeline.svg")  # noqa: S314 - our own document
+    shown = {"".join(element.itertext()) for element in timeline.iter("{http://www.w3.org/2000/svg}text")}
+    assert shown >= {*AGENTS, *(stage["what"] for stage in document["timeline"])}

@@ -39,9 +39,10 @@ def test_a_manifest_that_is_none(tmp_path: Path, text: str) -> None:
 
 
 def test_the_result_is_written_beside_the_image(tmp_path: Path) -> None:
-    write_result(tmp_path, {"schema": "podvm-boot/1"}, "[    0.000] line\n")
+    write_result(tmp_path, {"schema": "podvm-boot/1"}, "[    0.000] line\n", "<svg/>\n")
     assert json.loads((tmp_path / "boot" / "result.json").read_text()) == {"schema": "podvm-boot/1"}
     assert (tmp_path / "boot" / "serial.log").read_text() == "[    0.000] line\n"
+    assert (tmp_path / "boot" / "timeline.svg").read_text() == "<svg/>\n"
 
 
 @pytest.mark.parametrize(

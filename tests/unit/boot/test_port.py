@@ -135,6 +135,6 @@ def test_what_the_guest_says_is_read_to_its_end(qemu: FakeQemu) -> None:
         connection, _ = server.accept()
         connection.sendall(b"PASS kata-agent: up\n")
         connection.close()
-        assert probe.listen(30) == "PASS kata-agent: up\n"
+        assert probe.listen(30, more=30) == "PASS kata-agent: up\n"
         probe.close()
-        assert probe.listen(30) == ""
+        assert probe.listen(30, more=30) == ""

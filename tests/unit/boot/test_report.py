@@ -15,9 +15,11 @@ from podvm_builder.model.boot import (
     Extend,
     FirstDifference,
     Outcome,
+    Phase,
     RegisterProof,
     SelftestLine,
     Stage,
+    UnitTime,
 )
 from podvm_builder.model.event import Event
 from podvm_builder.model.measurement import Status
@@ -81,6 +83,12 @@ RESULT = BootResult(
         Stage(seconds=0.5, source="tpm", what="the firmware starts to measure"),
         Stage(seconds=17.5, source="network", what="the forwarder answers"),
     ),
+    phases=(Phase(name="firmware", start=0.0, end=3.25), Phase(name="kernel, initrd", start=3.25, end=17.5)),
+    units=(
+        UnitTime(name="quick.path", start=10.0, up=10.0),
+        UnitTime(name="slow.service", start=11.0, up=12.5),
+        UnitTime(name="starting.service", start=12.0, up=None),
+    ),
     troubles=(),
     console_tail=("last line",),
     selftest=(SelftestLine(passed=True, component="kata-agent", what="up"),),
@@ -102,6 +110,13 @@ def test_text_of_a_proof() -> None:
         "",
         "     0.5 s  the firmware starts to measure",
         "    17.5 s  the forwarder answers",
+        "",
+        "phase                from       took",
+        "firmware            0.0 s      3.2 s",
+        "kernel, initrd      3.2 s     14.2 s",
+        "",
+        "slowest units        from       took",
+        "slow.service       11.0 s     1.50 s",
         "",
         "selftest   1 of 1 checks passed",
         "TPM        1 extends; they do not add up to tpm.pcr00 sha256",
@@ -134,6 +149,11 @@ def test_json_is_json_and_whole() -> None:
     assert document["schema"] == "podvm-boot/1"
     assert document["proved"] is False
     assert document["extends"] == 1
+    assert document["phases"][1] == {"name": "kernel, initrd", "start": 3.25, "seconds": 14.25}
+    assert document["units"][1:] == [
+        {"name": "slow.service", "start": 11.0, "up": 12.5},
+        {"name": "starting.service", "start": 12.0, "up": None},
+    ]
     assert document["registers"][0]["predicted"] is None
     assert document["registers"][0]["equal"] is None
     assert document["registers"][1]["first_difference"] == {
