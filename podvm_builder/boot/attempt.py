@@ -27,8 +27,9 @@ _QUIET = 3.0
 _SETTLE = 30.0
 """Seconds after which they are read even so."""
 _LAST_WORDS = 2.0
-_MORE_WORDS = 15.0
-"""Seconds that a guest may pause within its report: it asks systemd for times, which emulation makes slow."""
+_REPORT = 15.0
+"""Seconds that a guest that has a report may take to begin, and pause within it: the connection that the guest accepted
+may have been one before the last, and the guest asks systemd for times, which emulation makes slow."""
 _TAIL = 20
 
 
@@ -60,9 +61,10 @@ def attempt(
     machine: Machine,
     timeout: float,
     last_phase: str | None,
+    reports: bool,
     say: Say,
 ) -> Observation:
-    """Boot once, in an empty scratch folder."""
+    """Boot once, in an empty scratch folder; ``reports``: what answers on the forwarder's port has a report to give."""
     if ready.firmware.variables is not None:
         shutil.copyfile(ready.firmware.variables, scratch / "vars.fd")
     if ready.hashes is not None:
@@ -89,7 +91,7 @@ def attempt(
         said = ""
         if outcome is Outcome.UP:
             say(f"[{clock():6.1f} s] the forwarder answers; waiting for the registers to settle")
-            said = vm.probe.listen(_LAST_WORDS, more=_MORE_WORDS)
+            said = vm.probe.listen(_REPORT if reports else _LAST_WORDS, more=_REPORT)
             outcome, reason = _settle(vm, clock=clock, last_phase=last_phase)
         pcrs = _read(vm)
     if outcome is Outcome.UP and vm.console.oops is not None:

@@ -17,6 +17,7 @@ from podvm_builder.boot.timeline import selftest_lines, timeline
 from podvm_builder.boot.times import guest_times, phases
 from podvm_builder.boot.units import check_image_units
 from podvm_builder.errors import Finding
+from podvm_builder.guest.components import SELFTEST
 from podvm_builder.model.boot import Attempt, BootResult, Outcome
 from podvm_builder.tools.cache import work_folder
 from podvm_builder.tools.process import Say
@@ -76,12 +77,20 @@ def boot(
         choice = accelerate(tree, machine, firmware=ready.firmware)
         say(f"{choice.accelerator}: {choice.reason}")
         last_phase = output.manifest.phases[-1] if output.manifest.phases else None
+        reports = SELFTEST in output.manifest.flags
         attempts: list[Attempt] = []
         while True:
             machine = replace(machine, accelerator=choice.accelerator)
             with work_folder(cache) as scratch:
                 seen = attempt(
-                    ready, scratch, tree=tree, machine=machine, timeout=timeout, last_phase=last_phase, say=say
+                    ready,
+                    scratch,
+                    tree=tree,
+                    machine=machine,
+                    timeout=timeout,
+                    last_phase=last_phase,
+                    reports=reports,
+                    say=say,
                 )
             crash = _emulator_fault(seen, machine)
             if crash is None or attempts:
@@ -110,7 +119,7 @@ def boot(
         troubles=tuple(sign.line.text for sign in seen.signs),
         console_tail=seen.tail,
         attempts=tuple(attempts),
-        notes=(*unchecked, *ready.notes, *_computed(expected)),
+        notes=(*unchecked, *ready.notes, *_silent(seen, reports), *_computed(expected)),
     )
     return result, seen.serial_log
 
@@ -139,6 +148,12 @@ def _facts(machine: Machine, choice: Choice, ready: Prepared, firmware: str | No
     if machine.fw_cfg:
         facts["fw_cfg"] = "; ".join(f"{name}={text}" for name, text in machine.fw_cfg)
     return facts
+
+
+def _silent(seen: Observation, reports: bool) -> tuple[str, ...]:
+    if reports and seen.outcome is Outcome.UP and not seen.said:
+        return ("the selftest components gave no report",)
+    return ()
 
 
 def _computed(expected: Expectation) -> tuple[str, ...]:
