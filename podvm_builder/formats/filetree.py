@@ -54,6 +54,8 @@ class Kind(StrEnum):
 
 MAX_FILE = 1 << 20
 """Bytes of a file that are read: texts such as units, never programs."""
+_MAX_TEXT = 32 << 20
+"""Bytes of all texts that are read from one tree; all units of our own image have 0.16 MB."""
 _MAX_LINKS = 40
 """Symbolic links on one path, as in Linux."""
 
@@ -114,6 +116,7 @@ class LinkedTree:
         """Look into a tree."""
         self._tree = tree
         self._folders: dict[str, dict[str, TreeEntry]] = {}
+        self._left = _MAX_TEXT
 
     def list(self, path: str) -> dict[str, TreeEntry]:
         """Return what a folder holds, by name; its path is that of the disk."""
@@ -157,6 +160,10 @@ class LinkedTree:
         """Return what a file of the disk holds, as text.
 
         Raises:
-            FormatError, Unsupported: see :meth:`ReadableTree.read`.
+            FormatError, Unsupported: see :meth:`ReadableTree.read`; more was read than the texts of a system have.
         """
-        return self._tree.read(path).decode("utf-8", "replace")
+        data = self._tree.read(path)
+        self._left -= len(data)
+        if self._left < 0:
+            raise FormatError(f"root file system: more than {_MAX_TEXT} bytes of texts", code="PVB256")
+        return data.decode("utf-8", "replace")

@@ -139,7 +139,9 @@ def test_an_image_that_comes_up_as_predicted(boot: Callable[..., Any]) -> None:
     assert [line.what for line in result.selftest] == ["up"]
     assert [phase.name for phase in result.phases] == ["firmware", "loader, kernel, initrd, userspace"]
     assert result.units == ()
-    assert result.notes == ("the units of the image were not checked: disk image: no GUID partition table (at byte 0x200)",)
+    assert result.notes == (
+        "the units of the image were not checked: disk image: no GUID partition table (at byte 0x200)",
+    )
     assert result.versions == {"qemu": "0.1.2 fake", "ovmf": "2025", "swtpm": "0.7"}
     assert "Linux version 6.12" in serial
     assert said[0] == "tcg: test"

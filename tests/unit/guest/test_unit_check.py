@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from podvm_builder.errors import FormatError
 from podvm_builder.formats.erofs import Erofs
 from podvm_builder.formats.filetree import Kind, LinkedTree
 from podvm_builder.formats.readers import BytesReader
@@ -218,6 +219,15 @@ def test_links_are_followed_to_their_end() -> None:
         assert (at[0], at[1].kind) == ("usr/bin/true", Kind.FILE)
     for path in ("loop", "l0", "", "/", "a/root", "absent", "usr/bin/true/x"):
         assert tree.resolve(path) is None
+
+
+def test_texts_have_a_limit() -> None:
+    tree = LinkedTree(Squashfs(BytesReader(build_squashfs({"text": bytes(1 << 20)}))))
+    for _ in range(32):
+        assert len(tree.text("text")) == 1 << 20
+    with pytest.raises(FormatError, match="bytes of texts") as caught:
+        tree.text("text")
+    assert caught.value.code == "PVB256"
 
 
 def test_syntax_of_unit_files() -> None:
