@@ -9,7 +9,7 @@ from podvm_builder.formats.compression import Unsupported
 from podvm_builder.guest.unit_check import check_units
 from podvm_builder.measure.artifacts import read_boot_artifacts
 from podvm_builder.measure.userspace import masked_units, open_root
-from podvm_builder.report.measurements import printable
+from podvm_builder.report.text import printable
 from podvm_builder.tools.files import FileReader
 
 

@@ -12,7 +12,7 @@ from html import escape
 
 from podvm_builder.guest.unit_check import AGENTS
 from podvm_builder.model.boot import BootResult, UnitTime
-from podvm_builder.report.measurements import printable
+from podvm_builder.report.text import printable
 
 _WIDTH, _LEFT, _RIGHT = 1120, 290, 70
 _ROW, _BAR, _TOP = 22, 14, 64
