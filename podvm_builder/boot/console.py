@@ -56,7 +56,14 @@ _TROUBLES: tuple[tuple[Trouble, re.Pattern[str]], ...] = (
     (Trouble.VERITY, re.compile(r"device-mapper: verity: .*(?:is corrupted|metadata block)")),
     (Trouble.EMERGENCY, re.compile(r"emergency (?:mode|shell)|Freezing execution", re.IGNORECASE)),
     (Trouble.UNIT, re.compile(r"\[FAILED\] Failed to start |systemd\[1\]: Failed to start ")),
-    (Trouble.REFUSED, re.compile(r"BdsDxe: failed to (?:load|start) Boot.*(?:Access Denied|Security Violation)")),
+    (
+        Trouble.REFUSED,
+        re.compile(
+            r"BdsDxe: failed to (?:load|start) Boot.*(?:Access Denied|Security Violation)"
+            # of what QEMU hands over; firmware then looks for something else to start, which is not what was asked for
+            r"|OVMF: Secure boot image verification failed"
+        ),
+    ),
 )
 
 _FATAL = frozenset({Trouble.PANIC, Trouble.EMERGENCY})
@@ -117,7 +124,7 @@ class Console:
 
     @property
     def refused(self) -> Sign | None:
-        """The first refusal of the firmware: there is nothing else that it could start."""
+        """The first refusal of the firmware: what it would start now is not what it was to start."""
         return next((sign for sign in self.signs if sign.kind is Trouble.REFUSED), None)
 
     @property

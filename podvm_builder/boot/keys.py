@@ -78,12 +78,27 @@ class SigningKeys:
         disk = ("-i", f"signed.raw@@{offset}")
         for path in programs:
             self._run("mcopy", *disk, "-n", f"::/{path}", "program.efi")
-            self._run("sbsign", "--key", "db.key", "--cert", "db.crt", "--output", "program.signed", "program.efi")
+            self._sign("program.efi", "program.signed")
             self._run("mdel", *disk, f"::/{path}")
             self._run("mcopy", *disk, "program.signed", f"::/{path}")
             for name in ("program.efi", "program.signed"):
                 (self._folder / name).unlink()
         return copy
+
+    def sign_program(self, program: Path) -> Path:
+        """Return a signed copy of one EFI program.
+
+        Raises:
+            BuildFailed: PVB516, it could not be signed.
+        """
+        unsigned = self._folder / "handed-over.efi"
+        with writing(unsigned):
+            copy_sparse(program, unsigned)
+        self._sign(unsigned.name, "handed-over.signed")
+        return self._folder / "handed-over.signed"
+
+    def _sign(self, unsigned: str, signed: str) -> None:
+        self._run("sbsign", "--key", "db.key", "--cert", "db.crt", "--output", signed, unsigned)
 
     def _run(self, *args: str) -> None:
         try:

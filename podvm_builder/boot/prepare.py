@@ -31,7 +31,7 @@ class Prepared:
     genuine: bool
     """The build's disk is the one that its manifest records."""
     kernel: Path | None
-    """The UKI that QEMU hands over."""
+    """The UKI that QEMU hands over: the build's, or with secure boot on a signed copy of it."""
     hashes: bytes | None
     """The kernel hash table for firmware that asks for one."""
     firmware: BootFirmware
@@ -53,12 +53,6 @@ def check(machine: Machine, firmware: str | None) -> None:
             f"`--firmware {firmware}` has no variable store, so that its secure boot cannot be `{machine.secure_boot}`",
             code="PVB501",
             hint="leave out `--firmware`",
-        )
-    if machine.boot == DIRECT and machine.secure_boot == "on":
-        raise InputError(
-            "what firmware measures of a kernel that QEMU hands over is not settled with secure boot on",
-            code="PVB501",
-            hint="--boot disk, or --secure-boot off",
         )
 
 
@@ -117,6 +111,7 @@ def prepare(
         signing = SigningKeys(tree, secrets)
         store = signing.enrol(VARIABLES)
         image = signing.sign_image(output.image)
+        kernel = None if kernel is None else signing.sign_program(kernel)
         keys = Keys.from_store(parse_variable_store(store.read_bytes()))
         found = replace(found, variables=store)
     return Prepared(

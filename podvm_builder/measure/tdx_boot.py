@@ -173,7 +173,7 @@ def kernel_boot(
     if secure_boot == "on" and keys is not None:
         entry = authority(keys, loaded, image, digests["sha256"])
         if isinstance(entry, str):
-            reason = f"firmware with these keys does not start the kernel: {entry}"
+            reason = f"firmware with these keys does not start the kernel as an EFI program: {entry}"
             unknown = dict.fromkeys(range(3), (Status.UNPREDICTABLE, reason))
         else:
             authorities[UKI_SUBJECT] = entry

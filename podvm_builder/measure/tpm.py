@@ -14,7 +14,7 @@ from podvm_builder.formats.efi_siglist import Signature
 from podvm_builder.formats.pe import authenticode, parse_pe
 from podvm_builder.formats.uki import Uki
 from podvm_builder.measure.artifacts import BootArtifacts
-from podvm_builder.measure.boot_log import DIRECT, DISK, LOADER, UKI_SUBJECT, boot_log
+from podvm_builder.measure.boot_log import DISK, LOADER, UKI_SUBJECT, boot_log
 from podvm_builder.measure.hashed_boot import HashedBoot, hash_boot
 from podvm_builder.measure.secure_boot import Keys, authority
 from podvm_builder.measure.sidecars import REMARK, Sidecars
@@ -238,12 +238,8 @@ def unknown_registers(artifacts: BootArtifacts, boot: TpmBoot, sidecars: Sidecar
             Status.NOT_COMPUTED,
             "covers the disk's partition table; give the image rather than the UKI alone",
         )
-    if boot.secure_boot == "on":
-        if boot.keys is None:
-            unknown[7] = (Status.NOT_COMPUTED, "covers the firmware's keys; no variable store was given")
-        if boot.boot == DIRECT:
-            reason = "secure boot of a UKI that QEMU hands over is not settled here"
-            unknown |= dict.fromkeys((4, 7), (Status.UNPREDICTABLE, reason))
+    if boot.secure_boot == "on" and boot.keys is None:
+        unknown[7] = (Status.NOT_COMPUTED, "covers the firmware's keys; no variable store was given")
     if artifacts.loader is not None and boot.boot == DISK:
         unknown |= {pcr: (Status.UNPREDICTABLE, reason) for pcr, reason in artifacts.loader.doubts.items()}
         if artifacts.uki.profiles:

@@ -61,6 +61,8 @@ ROWS = (
     Row(boot="direct"),
     Row(boot="direct", disk="nvme", vcpus=4, phases=True),
     Row(boot="direct", secure_boot="off", disk="sata", vcpus=1),
+    Row(boot="direct", secure_boot="on"),
+    Row(boot="direct", secure_boot="on", disk="nvme", vcpus=4, phases=True),
     Row(boot="direct", firmware=HASHING),
 )
 
@@ -139,16 +141,18 @@ def test_firmware_refuses_a_kernel_that_the_hashes_do_not_cover(built_image: Pat
     assert (plain.document["outcome"], plain.different) == ("up", {4, 9, 11}), plain.talk
 
 
+@pytest.mark.parametrize(("path", "unsigned"), [("disk", "sign_image"), ("direct", "sign_program")])
 def test_firmware_with_keys_refuses_a_program_that_is_not_signed(
-    built_image: Path, monkeypatch: pytest.MonkeyPatch
+    built_image: Path, monkeypatch: pytest.MonkeyPatch, path: str, unsigned: str
 ) -> None:
-    monkeypatch.setattr(prepare.SigningKeys, "sign_image", lambda _self, image: image)
+    """Also where QEMU hands it over, and a signed one lies on the disk."""
+    monkeypatch.setattr(prepare.SigningKeys, unsigned, lambda _self, program: program)
     said: list[str] = []
     result, _ = run.boot(
         read_folder(built_image),
         tree=ensure_tree(cache=default_cache(), progress=said.append),
         cache=default_cache(),
-        machine=Machine(secure_boot="on"),
+        machine=Machine(secure_boot="on", boot=path),
         timeout=120,
         say=said.append,
     )

@@ -73,6 +73,9 @@ def test_firmware_with_these_keys_starts_the_signed_copy_and_nothing_else(signin
     assert copy.read_bytes().count(b"root" * 1024) == 1
     # the oracle agrees with what we read
     Oracle(tmp_path).run("/usr/bin/sbverify", "--cert", "db.crt", "signed.efi")
+    (tmp_path / "lone.efi").write_bytes(build_uki())
+    alone = signing.sign_program(tmp_path / "lone.efi")
+    Oracle(tmp_path).run("/usr/bin/sbverify", "--cert", "db.crt", alone.name)
     assert Oracle(tmp_path).attempt("/usr/bin/sbverify", "--cert", "KEK.crt", "signed.efi").returncode != 0
 
 

@@ -260,6 +260,16 @@ def test_pcr_7_with_keys() -> None:
     assert fold(prediction.log, 7, "sha384") != bytes(48)
 
 
+def test_a_kernel_that_qemu_hands_over_passes_by_the_same_entry() -> None:
+    """Firmware loads it by the same service as from a disk: what vouches for it comes before it and the call."""
+    artifacts = read_boot_artifacts(BytesReader(sign(build_uki(), signer("leaf", "ca"))))
+    boots = [TpmBoot(secure_boot="on", keys=_store_keys(), boot=boot) for boot in ("disk", "direct")]
+    disk, direct = predict_tpm(artifacts, boots, banks=("sha256",))
+    assert fold(direct.log, 7, "sha256") == fold(disk.log, 7, "sha256")
+    order = [event.subject for event in direct.log if event.pcr in (4, 7)]
+    assert order[5:] == ["separator", "entry of db for UKI", "UKI", "call of the boot option", "separator"]
+
+
 def test_keys_with_secure_boot_off_and_rare_variables() -> None:
     artifacts = read_boot_artifacts(BytesReader(build_uki()))
     keys = Keys(pk=_cert("pk"), dbt=_cert("ca"), dbr=_cert("kek"))

@@ -61,6 +61,7 @@ def test_milestones_are_dated_once() -> None:
         ("You are in emergency mode. After logging in, type", Trouble.EMERGENCY),
         ("systemd[1]: Freezing execution.", Trouble.EMERGENCY),
         ('BdsDxe: failed to load Boot0001 "UEFI Misc Device" from PciRoot(0x0): Access Denied', Trouble.REFUSED),
+        ("OVMF: Secure boot image verification failed.  Consider using the '-shim'", Trouble.REFUSED),
     ],
 )
 def test_signs_of_trouble(text: str, kind: Trouble) -> None:

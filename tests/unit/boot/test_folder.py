@@ -45,20 +45,12 @@ def test_the_result_is_written_beside_the_image(tmp_path: Path) -> None:
     assert (tmp_path / "boot" / "timeline.svg").read_text() == "<svg/>\n"
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--secure-boot", "on", "--boot", "direct"], "is not settled with secure boot on"),
-        (["--secure-boot", "off", "--firmware", "ovmf-amdsev"], "has no variable store"),
-    ],
-)
-def test_machines_that_cannot_be_booted_are_refused_before_anything_is_read(
-    tmp_path: Path, options: list[str], words: str
-) -> None:
-    result = CliRunner().invoke(command, [str(tmp_path), *options])
+@pytest.mark.parametrize("state", ["off", "on"])
+def test_machines_that_cannot_be_booted_are_refused_before_anything_is_read(tmp_path: Path, state: str) -> None:
+    result = CliRunner().invoke(command, [str(tmp_path), "--secure-boot", state, "--firmware", "ovmf-amdsev"])
     assert isinstance(result.exception, InputError)
     assert result.exception.code == "PVB501"
-    assert words in result.exception.message
+    assert "has no variable store" in result.exception.message
 
 
 @pytest.mark.parametrize("pair", ["opt/x", "x=y", "opt/=y", "opt/a b=y", "etc/x=y", f"opt/{'n' * 60}=y"])
