@@ -64,7 +64,8 @@ if TYPE_CHECKING:
     from podvm_builder.measure.tdx_machine import TdxMachine
     from podvm_builder.measure.tdx_measure import image_boot as tdx_image_boot
     from podvm_builder.measure.tdx_measure import measure_tdx
-    from podvm_builder.measure.tpm import TpmBoot, TpmPrediction, predict_tpm
+    from podvm_builder.measure.tpm import TpmPrediction, predict_tpm
+    from podvm_builder.measure.tpm_boot import TpmBoot
     from podvm_builder.measure.userspace import Userspace
     from podvm_builder.measure.userspace import inspect as inspect_userspace
     from podvm_builder.measure.vmm import VMMS, Vmm, find_vmm
@@ -101,7 +102,7 @@ _PUBLIC = {
     "TdxBoot": "measure.tdx_boot",
     "TdxFirmware": "measure.tdx_firmware",
     "TdxMachine": "measure.tdx_machine",
-    "TpmBoot": "measure.tpm",
+    "TpmBoot": "measure.tpm_boot",
     "TpmPrediction": "measure.tpm",
     "Userspace": "measure.userspace",
     "VariableStore": "formats.varstore",

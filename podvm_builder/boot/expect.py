@@ -21,7 +21,8 @@ from podvm_builder.boot.userdata import INITDATA, initdata_text
 from podvm_builder.measure.artifacts import read_boot_artifacts
 from podvm_builder.measure.initdata import initdata_event
 from podvm_builder.measure.secure_boot import Keys
-from podvm_builder.measure.tpm import TpmBoot, fold, predict_tpm
+from podvm_builder.measure.tpm import fold, predict_tpm
+from podvm_builder.measure.tpm_boot import TpmBoot
 from podvm_builder.model.event import Event
 from podvm_builder.model.measurement import Measurement, Status
 from podvm_builder.tools.files import FileReader

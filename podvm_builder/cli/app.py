@@ -26,6 +26,7 @@ COMMANDS: CommandTable = {
     "boot": ("boot", "Boot a built image and compare the TPM with the prediction."),
     "measure": ("measure", "Predict launch digests, MRTD and PCRs."),
     "eventlog": ("eventlog", "Show, replay and compare event logs."),
+    "evidence": ("evidence", "Learn what a machine's firmware measures."),
     "refvalues": ("refvalues", "Export reference values to a verifier."),
     "doctor": ("doctor", "Say what this machine lacks, and how to get it."),
     "tools": ("tools", "Make, show or remove the private tools tree."),

@@ -12,6 +12,7 @@ from podvm_builder.cli.common import explain_option, format_option
 from podvm_builder.cli.input_files import named, read_file
 from podvm_builder.cli.measure_output import print_set
 from podvm_builder.cli.place import say
+from podvm_builder.cli.platform_inputs import platform_option, read_profile
 from podvm_builder.errors import InputError
 from podvm_builder.formats.ovmf import MAX_IMAGE, read_table
 from podvm_builder.measure.image import measure_image
@@ -32,18 +33,24 @@ _PATH = click.Path(path_type=Path)
     help="The firmware that the image's platform names; else the cache's.",
 )
 @click.option("--cache", type=_PATH, metavar="DIR", help="Cache that the build used.")
+@platform_option
 @explain_option
 @format_option
-def command(*, folder: Path, firmware: Path | None, cache: Path | None, output_format: str) -> None:
+def command(
+    *, folder: Path, firmware: Path | None, cache: Path | None, platform: Path | None, output_format: str
+) -> None:
     """Predict the launch digest, MRTD and PCRs of a built image, and say whether they identify it.
 
     DIR holds a build's image.raw, image.efi and manifest.json; nothing in it is written to, and nothing is fetched.
     """
     manifest = read_manifest(folder)
+    profile = read_profile(platform)
     raw, kernel = output_file(folder, RAW), output_file(folder, UKI)
     images = _firmware(manifest, firmware, cache)
     with named(raw), FileReader(raw) as image, FileReader(kernel) as uki:
-        found = measure_image(manifest, image=image, uki=uki, firmware=images, workers=hashing_threads())
+        found = measure_image(
+            manifest, image=image, uki=uki, firmware=images, profile=profile, workers=hashing_threads()
+        )
     print_set(found, output_format)
 
 

@@ -10,6 +10,7 @@ from podvm_builder.catalog.ovmf import LAYOUTS
 from podvm_builder.cli.common import explain_option, format_option
 from podvm_builder.cli.input_files import named, read_file
 from podvm_builder.cli.measure_output import print_set
+from podvm_builder.cli.platform_inputs import platform_option, read_profile
 from podvm_builder.formats.ovmf import MAX_IMAGE
 from podvm_builder.measure.tdx import ORDERS, SINGLE_PASS
 from podvm_builder.measure.tdx_boot import KERNEL_HEADERS
@@ -89,6 +90,7 @@ _MAX_VCPUS = 4096
     type=click.Choice(tuple(LAYOUTS)),
     help="What the firmware measures, and in which order, by its edk2 release.  [default: that of a known build]",
 )
+@platform_option
 @click.option("--cache", type=_PATH, metavar="DIR", help="With --acpi-from-qemu: cache that holds the tools tree.")
 @explain_option
 @format_option
@@ -116,17 +118,19 @@ def command(
     secure_boot: str | None,
     variables: Path | None,
     ovmf_layout: str | None,
+    platform: Path | None,
     cache: Path | None,
     output_format: str,
 ) -> None:
     """Predict MRTD, and RTMR 0 to 3 of what boots, each with its value or the reason why there is none.
 
     MRTD depends on the firmware and the page order alone. RTMR 0 covers the firmware's variables and the machine: give
-    its memory size and ACPI tables. RTMR 1 and 2 cover what is booted. What the firmware measures, and in which order,
-    differs by edk2 release; builds that are known by their digest need no `--ovmf-layout`.
+    its memory size and ACPI tables, or a profile that `evidence learn` made of the log (CCEL) of such a machine. RTMR 1
+    and 2 cover what is booted. What the firmware measures, and in which order, differs by edk2 release; builds that are
+    known by their digest need no `--ovmf-layout`.
     """
     from podvm_builder.cli.tdx_inputs import Booted, read_boot
-    from podvm_builder.cli.tdx_machines import Machines, read_machines
+    from podvm_builder.cli.tdx_machines import Machines, read_machines, refuse_machines
 
     booted = Booted(
         image=image, uki=uki, kernel=kernel, initrd=initrd, append=append, boot=boot, kernel_header=kernel_header
@@ -148,5 +152,10 @@ def command(
     store = None if variables is None else read_file(variables, limit=MAX_IMAGE)
     with named(firmware):
         known = read_firmware(data, layout=ovmf_layout, variables=store)
+    profile = read_profile(platform)
+    if profile is not None:
+        refuse_machines(machines, layout=ovmf_layout)
+        secure_boot = secure_boot or profile.secure_boot
     found = read_boot(booted, known, asked=secure_boot, memory=machines.memory)
-    print_set(measure_tdx(known, found, machines=read_machines(machines, known), orders=orders), output_format)
+    measured = measure_tdx(known, found, machines=read_machines(machines, known), orders=orders, platform=profile)
+    print_set(measured, output_format)

@@ -73,6 +73,18 @@ class Machines:
             raise InputError("`--cache` is where the tools tree is, and none is needed here", code=CODE)
 
 
+def refuse_machines(machines: Machines, *, layout: str | None) -> None:
+    """Refuse options that a platform profile takes the place of.
+
+    Raises:
+        InputError: PVB216.
+    """
+    given = {"memory": machines.memory, "acpi-from-qemu": machines.from_qemu, "ovmf-layout": layout}
+    for name, value in given.items():
+        if value:
+            raise InputError(f"`--platform` and `--{name}` both say what the machine is: give one", code=CODE)
+
+
 def read_machines(machines: Machines, firmware: TdxFirmware) -> tuple[TdxMachine, ...]:
     """Return the machines, with the tables that were given or that QEMU makes.
 

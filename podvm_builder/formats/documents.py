@@ -41,7 +41,7 @@ def measurements_to_json(measurements: MeasurementSet) -> dict[str, Any]:
             "by": list(identification.by),
             "reason": identification.reason,
         },
-        "logs": {name: [_event_to_json(event) for event in log] for name, log in measurements.logs.items()},
+        "logs": {name: [event_to_json(event) for event in log] for name, log in measurements.logs.items()},
         "regions": {
             name: [_region_to_json(region) for region in regions] for name, regions in measurements.regions.items()
         },
@@ -66,7 +66,8 @@ def measurement_to_json(measurement: Measurement) -> dict[str, Any]:
     return row
 
 
-def _event_to_json(event: Event) -> dict[str, Any]:
+def event_to_json(event: Event) -> dict[str, Any]:
+    """Return one event of a log."""
     row: dict[str, Any] = {
         "pcr": event.pcr,
         "kind": event.kind,
@@ -126,7 +127,7 @@ def measurements_from_json(value: object) -> MeasurementSet:
             reason=_text(_key(identifies, "reason", "identifies_image."), "identifies_image.reason"),
         ),
         logs={
-            name: tuple(_event(item, f"logs.{name}[{i}]") for i, item in enumerate(_list(log, f"logs.{name}")))
+            name: tuple(event_from_json(item, f"logs.{name}[{i}]") for i, item in enumerate(_list(log, f"logs.{name}")))
             for name, log in _mapping(top.get("logs", {}), "logs").items()
         },
         regions={
@@ -186,7 +187,12 @@ def _origin(value: object, at: str) -> tuple[str, str] | None:
     return found[0]
 
 
-def _event(value: object, at: str) -> Event:
+def event_from_json(value: object, at: str) -> Event:
+    """Read one event of a log; ``at`` is where it stands, for errors.
+
+    Raises:
+        FormatError: PVB202.
+    """
     from podvm_builder.model.event import Event
 
     row = _mapping(value, at)

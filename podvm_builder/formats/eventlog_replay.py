@@ -46,18 +46,22 @@ def replay(log: EventLog, algorithm: str) -> dict[int, bytes]:
     """
     values: dict[int, bytes] = {}
     size = hashlib.new(algorithm, usedforsecurity=False).digest_size
-    locality = 0
+    first = locality(log)
     for event in log.events:
         if event.kind == EV_NO_ACTION:
-            if event.data.startswith(_LOCALITY) and len(event.data) > len(_LOCALITY):
-                locality = event.data[len(_LOCALITY)]
             continue
         start = values.get(event.index)
         if start is None:
             fill = b"\xff" if 17 <= event.index <= 22 else b"\0"
-            start = bytes(size - 1) + bytes([locality]) if event.index == 0 else fill * size
+            start = bytes(size - 1) + bytes([first]) if event.index == 0 else fill * size
         values[event.index] = hashlib.new(algorithm, start + event.digests[algorithm], usedforsecurity=False).digest()
     return values
+
+
+def locality(log: EventLog) -> int:
+    """Return the startup locality that a log says: the last byte that PCR 0 starts with."""
+    said = (event.data for event in log.events if event.kind == EV_NO_ACTION)
+    return next((data[len(_LOCALITY)] for data in said if data.startswith(_LOCALITY) and len(data) > len(_LOCALITY)), 0)
 
 
 def check(log: EventLog) -> tuple[LogFinding, ...]:

@@ -32,8 +32,8 @@ NO_AUTHORITIES: Mapping[str, Signature] = {}
 
 _SEPARATOR = bytes(4)
 _CALLING = b"Calling EFI Application from Boot Option"
-_EXITING = b"Exit Boot Services Invocation"
-_EXITED = b"Exit Boot Services Returned with Success"
+EXITING = b"Exit Boot Services Invocation"
+EXITED = b"Exit Boot Services Returned with Success"
 _LOAD_OPTIONS = (0x8F3B22ED, b"LOADED_IMAGE::LoadOptions\0")
 _LOADER_CONF = (0xF5BC582A, "loader.conf\0".encode("utf-16-le"))
 _INITRD = (0x8F3B22EC, b"Linux initrd\0")
@@ -98,8 +98,8 @@ def boot_log(
         events.append(_tagged(_LOAD_OPTIONS, options, "command line"))
     if digests.initrd is not None:
         events.append(_tagged(_INITRD, digests.initrd, "initrd"))
-    events.append(firmware(5, "EV_EFI_ACTION", _EXITING, "exit of boot services"))
-    events.append(firmware(5, "EV_EFI_ACTION", _EXITED, "exit of boot services done"))
+    events.append(firmware(5, "EV_EFI_ACTION", EXITING, "exit of boot services"))
+    events.append(firmware(5, "EV_EFI_ACTION", EXITED, "exit of boot services done"))
     events += [
         _event(algorithms, 11, "phase", word.encode(), f"phase {word}", source="systemd-pcrphase") for word in phases
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,13 +16,16 @@ from podvm_builder.measure.artifacts import read_boot_artifacts
 from podvm_builder.measure.boot_log import DIRECT, DISK
 from podvm_builder.measure.hashed_boot import hash_boot
 from podvm_builder.measure.inputs import Cpu
+from podvm_builder.measure.log_diff import CCEL, TPM
+from podvm_builder.measure.platform import check_profile
 from podvm_builder.measure.rtmr import ALGORITHM
 from podvm_builder.measure.snp import REGISTER as LAUNCH_DIGEST
 from podvm_builder.measure.snp import measure_launch
 from podvm_builder.measure.snp_launch import SnpLaunch
 from podvm_builder.measure.tdx import MRTD, measure_mrtd
 from podvm_builder.measure.tdx_image import measure_image_rtmrs
-from podvm_builder.measure.tpm import DEFAULT_BANKS, TpmBoot, predict_boot
+from podvm_builder.measure.tpm import DEFAULT_BANKS, predict_boot
+from podvm_builder.measure.tpm_boot import TpmBoot, on_machine
 from podvm_builder.measure.userspace import Userspace, inspect
 from podvm_builder.measure.vmm import find_vmm
 from podvm_builder.model.axes import Target
@@ -29,6 +33,7 @@ from podvm_builder.model.layout import RAW, UKI
 from podvm_builder.model.manifest import ImageManifest
 from podvm_builder.model.measurement import Identification, Measurement, MeasurementSet, Status
 from podvm_builder.model.plan import EvidencePlan, PlatformPlan
+from podvm_builder.model.platform import PlatformProfile
 from podvm_builder.model.reader import BinaryReader
 from podvm_builder.model.region import Region
 
@@ -55,6 +60,7 @@ def measure_image(
     uki: BinaryReader,
     firmware: Mapping[str, bytes],
     banks: Sequence[str] = DEFAULT_BANKS,
+    profile: PlatformProfile | None = None,
     workers: int = 1,
 ) -> MeasurementSet:
     """Predict every register that the evidence of a built image's target holds.
@@ -66,33 +72,44 @@ def measure_image(
         firmware: images by the name that the manifest's platform uses; one that is not there makes registers
             ``not-computed``.
         banks: TPM banks.
+        profile: learnt from a log of the machine; it counts for the boot path that it was learnt with.
         workers: threads for hashing; the result does not depend on it.
 
     Raises:
         FormatError: the image is not what it should be; see :func:`read_boot_artifacts`.
-        InputError: the files are not those of the manifest (PVB247); a CPU or VMM that is not known.
+        InputError: the files are not those of the manifest (PVB247); a CPU or VMM that is not known; a profile of
+            another machine (PVB262).
     """
+    if profile is not None:
+        _check_platform(manifest, firmware, profile)
     files = {RAW: image, UKI: uki}
     _check_sizes(manifest, files)
     if workers <= 1:
         _check_digests(manifest, files)
-        return _measure(manifest, image, firmware, banks, workers=1)
+        return _measure(manifest, image, firmware, banks, profile, workers=1)
     with ThreadPoolExecutor(max_workers=1) as pool:
         checked = pool.submit(_check_digests, manifest, files)
         try:
-            return _measure(manifest, image, firmware, banks, workers=workers)
+            return _measure(manifest, image, firmware, banks, profile, workers=workers)
         finally:
             # that a file was changed is said before, and instead of, what is wrong with it
             checked.result()
 
 
 def _measure(
-    manifest: ImageManifest, image: BinaryReader, firmware: Mapping[str, bytes], banks: Sequence[str], *, workers: int
+    manifest: ImageManifest,
+    image: BinaryReader,
+    firmware: Mapping[str, bytes],
+    banks: Sequence[str],
+    profile: PlatformProfile | None,
+    *,
+    workers: int,
 ) -> MeasurementSet:
     artifacts = read_boot_artifacts(image)
     userspace = inspect(artifacts.uki, image, artifacts.gpt, recorded=manifest.phases)
     _check_phases(manifest, userspace)
     boots = _boots(manifest, firmware, userspace)
+    of_tpm = boots if profile is None or profile.kind != TPM else tuple(_on_machine(boot, profile) for boot in boots)
     names = tuple(banks)
     disk = manifest.files[RAW].sha256
     # the registers of a trust domain are SHA-384 whatever banks a TPM has; hashing it along costs no second pass
@@ -102,7 +119,7 @@ def _measure(
         boots=tuple(boot.boot for boot in boots),
         workers=workers,
     )
-    predictions = [predict_boot(replace(hashed, banks=names), boot, disk_sha256=disk) for boot in boots]
+    predictions = [predict_boot(replace(hashed, banks=names), boot, disk_sha256=disk) for boot in of_tpm]
     kernel = predictions[0].uki_sha256
     if kernel.hex() != manifest.files[UKI].sha256:
         raise InputError(f"the UKI inside `{RAW}` is not the `{UKI}` of the manifest", code=CODE)
@@ -120,6 +137,7 @@ def _measure(
                 firmware=firmware.get(manifest.platform.firmware),
                 promised=manifest.evidence.promised,
                 disk_sha256=disk,
+                profile=profile if profile is not None and profile.kind == CCEL else None,
             )
             launch = (*launch[0], *registers), launch[1]
             logs |= runtime
@@ -147,6 +165,39 @@ def identify(evidence: EvidencePlan, rows: Sequence[Measurement]) -> Identificat
             reason = f"`{register}` would have to be known, too: {why}"
             return Identification(value=False, by=(), reason=reason)
     return Identification(value=True, by=evidence.by, reason=evidence.reason)
+
+
+def _check_platform(manifest: ImageManifest, firmware: Mapping[str, bytes], profile: PlatformProfile) -> None:
+    """Hold a profile to the platform that the manifest names; what is not known of either is not compared."""
+    if profile.kind == CCEL and Target.parse(manifest.target).tee != "tdx":
+        raise InputError(
+            f"the platform profile is that of a trust domain, and `{manifest.target}` is none",
+            code="PVB262",
+            hint="learn a profile from the log of a TPM: podvm-build evidence learn LOG --kind tpm",
+        )
+    image = firmware.get(manifest.platform.firmware)
+    check_profile(
+        profile,
+        kind=profile.kind,
+        secure_boot=manifest.platform.secure_boot,
+        firmware=None if image is None else f"sha256:{hashlib.sha256(image).hexdigest()}",
+        vmm=manifest.platform.vmm.partition("@")[0],
+    )
+    if profile.boot != DISK and profile.boot not in manifest.platform.boot:
+        raise InputError(
+            f"the platform profile was learnt from a boot by `{profile.boot}`, and `{manifest.target}` has none",
+            code="PVB262",
+            hint="learn a profile from a boot from disk",
+        )
+
+
+def _on_machine(boot: TpmBoot, profile: PlatformProfile) -> TpmBoot:
+    """Return a boot on the machine that was learnt, if that was by the same path."""
+    if boot.boot != profile.boot:
+        return boot
+    # what stays the platform's is the disk that a cloud grows
+    kept = {pcr: reason for pcr, reason in boot.platform.items() if reason == _CLOUD_DISK}
+    return on_machine(replace(boot, platform=kept, missing={}), profile)
 
 
 def _check_sizes(manifest: ImageManifest, files: Mapping[str, BinaryReader]) -> None:

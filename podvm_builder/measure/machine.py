@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from podvm_builder.measure.artifacts import ForeignBoot, find_boot
 from podvm_builder.measure.boot_log import DISK
 from podvm_builder.measure.foreign import predict_foreign
 from podvm_builder.measure.hashed_boot import hash_boot
 from podvm_builder.measure.secure_boot import Keys
-from podvm_builder.measure.tpm import DEFAULT_BANKS, TpmBoot, identify_by_tpm, predict_boot
+from podvm_builder.measure.tpm import DEFAULT_BANKS, identify_by_tpm, predict_boot
+from podvm_builder.measure.tpm_boot import TpmBoot, on_machine
 from podvm_builder.measure.userspace import inspect
 from podvm_builder.model.measurement import MeasurementSet
+from podvm_builder.model.platform import PlatformProfile
 from podvm_builder.model.reader import BinaryReader
 
 
@@ -20,10 +23,11 @@ def measure_tpm(
     reader: BinaryReader,
     *,
     boot: str = DISK,
-    secure_boot: str = "absent",
+    secure_boot: str | None = None,
     keys: Keys | None = None,
     phases: tuple[str, ...] | None = None,
     banks: Sequence[str] = DEFAULT_BANKS,
+    platform: PlatformProfile | None = None,
     workers: int = 1,
 ) -> MeasurementSet:
     """Predict PCRs 0 to 15 of a raw disk or a UKI, after a look into its initrd, root and kernel.
@@ -31,20 +35,25 @@ def measure_tpm(
     Args:
         reader: the bytes; for a qcow2 image a :class:`podvm_builder.formats.qcow2.Qcow2Reader`.
         boot: ``disk`` or ``direct``.
-        secure_boot: ``absent``, ``off`` or ``on``.
+        secure_boot: ``absent``, ``off`` or ``on``; None takes the platform profile's, and without one ``absent``.
         keys: the firmware's secure-boot variables.
         phases: words of boot phases that PCR 11 is extended with; None takes those that the image has.
         banks: hash algorithms.
+        platform: what was learnt of the machine; its keys count.
         workers: threads; the result does not depend on it.
 
     Raises:
         FormatError: no UKI is found, or something that is measured is damaged.
+        InputError: PVB262, the platform profile is that of another kind of machine or boot.
 
     Specifications: TCG PC Client Platform Firmware Profile 1.06; systemd's "TPM2 PCR Measurements Made by systemd".
     """
+    way = TpmBoot(boot=boot, secure_boot=secure_boot or "absent", keys=keys)
+    if platform is not None:
+        way = on_machine(way, platform, secure_boot=secure_boot)
     found = find_boot(reader)
     if isinstance(found, ForeignBoot):
-        rows = predict_foreign(found, secure_boot=secure_boot, banks=banks)
+        rows = predict_foreign(found, secure_boot=way.secure_boot, banks=banks, profile=platform)
         return MeasurementSet(
             target="",
             ids={},
@@ -61,13 +70,7 @@ def measure_tpm(
         userspace = looking.result()
     prediction = predict_boot(
         hashed,
-        TpmBoot(
-            boot=boot,
-            secure_boot=secure_boot,
-            keys=keys,
-            phases=(userspace.phases or ()) if phases is None else phases,
-            userspace=userspace,
-        ),
+        replace(way, phases=(userspace.phases or ()) if phases is None else phases, userspace=userspace),
     )
     return MeasurementSet(
         target="",

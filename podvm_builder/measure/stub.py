@@ -19,6 +19,9 @@ _ALWAYS = {".linux", ".osrel", ".cmdline", ".initrd", ".splash", ".dtb", ".pcrpk
 _UNSETTLED = (".profile", ".dtbauto", ".hwids", ".efifw")
 """Measured or not by version, machine or boot menu entry."""
 
+SMBIOS_SINCE = 261
+"""The version from which on the stub measures SMBIOS structures, into PCR 1."""
+
 NO_CMDLINE = "the UKI has no command line, so that it comes from the firmware's boot option"
 _BLANKS = dict.fromkeys((*range(0x21), 0x7F), " ")
 """Control characters and blanks, which the stub turns into blanks."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from podvm_builder.errors import InputError
 from podvm_builder.formats.bzimage import check_loadable, patched_kernel
 from podvm_builder.formats.digests import MultiHash
+from podvm_builder.formats.gpt import Gpt
 from podvm_builder.formats.pe import authenticode, parse_pe
 from podvm_builder.formats.readers import chunks
 from podvm_builder.formats.td_hob import q35_memory
@@ -21,7 +22,8 @@ from podvm_builder.formats.uki import Uki, kernel_version
 from podvm_builder.measure.boot_log import DIRECT, DISK, UKI_SUBJECT, boot_log
 from podvm_builder.measure.rtmr import ALGORITHM, register_of
 from podvm_builder.measure.secure_boot import Keys, authority
-from podvm_builder.measure.tpm import Finding, TpmBoot, TpmPrediction
+from podvm_builder.measure.tpm import TpmPrediction
+from podvm_builder.measure.tpm_boot import Finding, TpmBoot
 from podvm_builder.measure.uki_digests import UkiDigests
 from podvm_builder.model.event import Event
 from podvm_builder.model.measurement import Basis, Measurement, Status
@@ -76,6 +78,8 @@ class TdxBoot:
     """What else must be known of RTMR 1 and 2."""
     variant: Mapping[str, str | int | bool] = field(default_factory=dict)
     """Inputs of RTMR 1 besides boot path and layout."""
+    gpt: Gpt | None = None
+    """Partition table of the disk that is booted; None where there is no disk."""
 
 
 def tdx_boots(boots: Sequence[TpmBoot]) -> tuple[TpmBoot, ...]:

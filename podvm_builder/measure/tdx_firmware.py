@@ -44,6 +44,12 @@ class TdxFirmware:
         )
 
     @property
+    def volume(self) -> bytes | None:
+        """The volume of variables, which firmware measures whole; None where there is none."""
+        found = _volume(self.image, self.sections)
+        return None if found is None else found[1]
+
+    @property
     def keys(self) -> Keys | None:
         """The secure-boot variables, None where they cannot be read.
 

@@ -16,8 +16,10 @@ from podvm_builder.measure.tdx_boot import NO_STATE, TdxBoot, foreign_boot, tdx_
 from podvm_builder.measure.tdx_firmware import TdxFirmware
 from podvm_builder.measure.tdx_machine import TdxMachine
 from podvm_builder.measure.tdx_registers import identify_by_rtmrs, measure_rtmrs, run_time_register
-from podvm_builder.measure.tpm import TpmBoot, predict_boot
+from podvm_builder.measure.tpm import predict_boot
+from podvm_builder.measure.tpm_boot import TpmBoot
 from podvm_builder.model.measurement import MeasurementSet, Status
+from podvm_builder.model.platform import PlatformProfile
 from podvm_builder.model.reader import BinaryReader
 
 
@@ -27,6 +29,7 @@ def measure_tdx(
     *,
     machines: Sequence[TdxMachine] = (),
     orders: Iterable[str] = (SINGLE_PASS,),
+    platform: PlatformProfile | None = None,
 ) -> MeasurementSet:
     """Predict MRTD for each page order, RTMR 0 for each machine, and RTMR 1 to 3.
 
@@ -35,9 +38,11 @@ def measure_tdx(
         boot: what is booted: :func:`image_boot`, or a kernel or nothing (:mod:`podvm_builder.measure.tdx_boot`).
         machines: memory sizes, with ACPI tables where they are known.
         orders: page orders, of :data:`podvm_builder.measure.tdx.ORDERS`.
+        platform: learnt from the log of such a trust domain; it takes the place of the machines.
 
     Raises:
-        InputError: a memory size that a machine cannot have (PVB214), an order that is not known (PVB235).
+        InputError: a memory size that a machine cannot have (PVB214), an order that is not known (PVB235), a platform
+            profile of another firmware or boot (PVB262).
         FormatError: a TD HOB that does not fit the firmware (PVB225), a damaged SMBIOS table (PVB212).
 
     Specifications: TDX Module Base Specification (TDH.MEM.PAGE.ADD, TDH.MR.EXTEND); UEFI 2.10 §38.4.1; TDX Virtual
@@ -45,7 +50,12 @@ def measure_tdx(
     """
     launch, regions = measure_mrtd(firmware.image, orders=orders)
     rows, logs = measure_rtmrs(
-        boot, firmware=firmware, layout=firmware.layout, layout_reason=firmware.layout_reason, machines=machines
+        boot,
+        firmware=firmware,
+        layout=firmware.layout,
+        layout_reason=firmware.layout_reason,
+        machines=machines,
+        profile=platform,
     )
     return MeasurementSet(
         target="",
@@ -81,10 +91,10 @@ def image_boot(
     found = find_boot(reader)
     if isinstance(found, ForeignBoot):
         rows = predict_foreign(found, secure_boot=secure_boot, banks=(ALGORITHM,))
-        return foreign_boot(rows, secure_boot=secure_boot)
+        return replace(foreign_boot(rows, secure_boot=secure_boot), gpt=found.gpt)
     hashed = hash_boot(found, (ALGORITHM,), boots=(boot,), workers=workers)
     (way,) = tdx_boots([TpmBoot(boot=boot, secure_boot=secure_boot, keys=keys)])
-    return uki_boot(found.uki, way, predict_boot(hashed, way))
+    return replace(uki_boot(found.uki, way, predict_boot(hashed, way)), gpt=found.gpt)
 
 
 def without_state(boot: TdxBoot) -> TdxBoot:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from podvm_builder.catalog.ovmf import Layout
+from podvm_builder.errors import InputError
 from podvm_builder.formats.td_hob import memory_map
 from podvm_builder.measure.boot_log import DIRECT
+from podvm_builder.measure.platform import LEARNT, check_profile, on_platform, platform_gaps, profile_basis
 from podvm_builder.measure.rtmr import ALGORITHM, fold, register_of, runtime_log
 from podvm_builder.measure.tdx_boot import TdxBoot
 from podvm_builder.measure.tdx_firmware import TdxFirmware
 from podvm_builder.measure.tdx_machine import TdxMachine, machine_log, unknown_machine
-from podvm_builder.measure.tpm import Finding
+from podvm_builder.measure.tpm_boot import Finding
 from podvm_builder.model.event import Event
 from podvm_builder.model.measurement import Basis, Identification, Measurement, Status
+from podvm_builder.model.platform import PlatformProfile
 
 RTMRS = tuple(f"tdx.rtmr{index}" for index in range(4))
 IDENTIFYING = RTMRS[1:3]
@@ -24,6 +28,7 @@ CLOUD_FIRMWARE: Finding = (
 )
 _OWN_ENTRIES = "the firmware's variables hold boot entries of their own, and what becomes of them is not settled here"
 _IDENTIFIES = "RTMR 1 covers what the firmware starts, RTMR 2 what that hands on; MRTD vouches for the firmware"
+_VOLUME = "EV_EFI_PLATFORM_FIRMWARE_BLOB2"
 
 Rows = tuple[Measurement, ...]
 Logs = dict[str, tuple[Event, ...]]
@@ -37,6 +42,7 @@ def measure_rtmrs(
     layout_reason: str,
     machines: Sequence[TdxMachine] = (),
     no_firmware: Finding = CLOUD_FIRMWARE,
+    profile: PlatformProfile | None = None,
 ) -> tuple[Rows, Logs]:
     """Return RTMR 0 to 2 of a boot, RTMR 0 for every machine, and the logs that they are the folds of.
 
@@ -47,11 +53,15 @@ def measure_rtmrs(
         layout_reason: why there is no layout.
         machines: the machines to predict RTMR 0 for.
         no_firmware: what is said of RTMR 0 without firmware.
+        profile: learnt from the log of a trust domain; it takes the place of machines and layout.
 
     Raises:
-        InputError: PVB214, a memory size that a machine cannot have.
+        InputError: PVB214, a memory size that a machine cannot have; PVB262, the profile is that of another firmware,
+            boot path or state of secure boot.
         FormatError: a TD HOB that does not fit the firmware (PVB225), a damaged SMBIOS table (PVB212).
     """
+    if profile is not None:
+        return _measure_learnt(boot, firmware, profile)
     runtime = runtime_log(boot.log, layout)
     name = f"tdx-{boot.boot}"
     logs: Logs = {}
@@ -92,6 +102,56 @@ def measure_rtmrs(
             )
         )
     return tuple(rows), logs
+
+
+def _measure_learnt(boot: TdxBoot, firmware: TdxFirmware | None, profile: PlatformProfile) -> tuple[Rows, Logs]:
+    """Return RTMR 0 to 2 as a profile's firmware fills them."""
+    check_profile(
+        profile,
+        kind="ccel",
+        boot=boot.boot,
+        secure_boot=boot.secure_boot,
+        firmware=None if firmware is None else firmware.name,
+    )
+    if firmware is not None:
+        _check_volume(firmware, profile)
+    runtime = on_platform(profile, boot.log, (ALGORITHM,))
+    gaps = platform_gaps(profile, boot.gpt)
+    name = f"tdx-{boot.boot}"
+    learnt = profile_basis(profile)
+    rows: list[Measurement] = []
+    for register in range(3):
+        gap = next((reason for pcr, reason in gaps.items() if register_of(pcr) == register), None)
+        finding = boot.unknown.get(register) or (None if gap is None else (Status.PLATFORM, gap))
+        variant = {"boot": boot.boot, **({} if register == 2 else {"secure_boot": boot.secure_boot, **boot.variant})}
+        if finding is not None:
+            rows.append(_unknown(register, finding, variant))
+            continue
+        rows.append(
+            Measurement(
+                register=RTMRS[register],
+                alg=ALGORITHM,
+                status=Status.PREDICTED if register else Status.PLATFORM,
+                value=fold(runtime, register),
+                reason=boot.remarks.get(register) if register else LEARNT,
+                variant=variant,
+                basis=(*boot.basis.get(register, ()), *((learnt,) if register < 2 else ())),
+                origin=("log", name),
+            )
+        )
+    return tuple(rows), {name: tuple(event for event in runtime if register_of(event.pcr) is not None)}
+
+
+def _check_volume(firmware: TdxFirmware, profile: PlatformProfile) -> None:
+    """Hold the firmware's variables to what the profile's firmware measured of its own (TDVF design guide §8.2)."""
+    measured = [event.digests.get(ALGORITHM) for event in profile.events if event.kind == _VOLUME and event.pcr == 1]
+    volume = firmware.volume
+    if measured and volume is not None and hashlib.sha384(volume).digest() not in measured:
+        raise InputError(
+            "the platform profile was learnt with other firmware: its variables are not those of this one",
+            code="PVB262",
+            hint="give the firmware of the machine that the log is from, with its variables (`--vars`)",
+        )
 
 
 def unknown_rtmrs(status: Status, reason: str, variant: Mapping[str, str | int | bool]) -> Rows:

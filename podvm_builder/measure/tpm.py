@@ -7,68 +7,32 @@ what each PCR holds; systemd's "TPM2 PCR Measurements Made by systemd" for 9 and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from podvm_builder.formats.efi_siglist import Signature
 from podvm_builder.formats.pe import authenticode, parse_pe
-from podvm_builder.formats.uki import Uki
 from podvm_builder.measure.artifacts import BootArtifacts
 from podvm_builder.measure.boot_log import DISK, LOADER, UKI_SUBJECT, boot_log
 from podvm_builder.measure.hashed_boot import HashedBoot, hash_boot
-from podvm_builder.measure.secure_boot import Keys, authority
+from podvm_builder.measure.platform import LEARNT, LEARNT_FROM, on_platform, profile_basis
+from podvm_builder.measure.secure_boot import authority
 from podvm_builder.measure.sidecars import REMARK, Sidecars
-from podvm_builder.measure.stub import NO_CMDLINE, command_line, stub_doubts, stub_rules
+from podvm_builder.measure.stub import command_line, stub_rules
+from podvm_builder.measure.tpm_boot import Finding, TpmBoot, unknown_registers
 from podvm_builder.measure.uki_digests import UkiDigests
-from podvm_builder.measure.userspace import Userspace
 from podvm_builder.model.event import Event
 from podvm_builder.model.measurement import Basis, Identification, Measurement, Status
+from podvm_builder.model.platform import Part
 
 DEFAULT_BANKS = ("sha1", "sha256", "sha384")
 BANKS = (*DEFAULT_BANKS, "sha512")
 """Banks that can be predicted."""
 
 IDENTIFYING = ("tpm.pcr04", "tpm.pcr11", "tpm.pcr12")
-_OLDEST_KERNEL = (5, 19)
 _FROM_IMAGE = (4, 9, 11, 12, 13, 14)
-PLATFORM_REASONS = {
-    0: "firmware code and version: learn it from a known machine",
-    1: "firmware settings, ACPI and SMBIOS tables and boot entries: they follow the machine's shape",
-    2: "option ROMs and drivers of the machine",
-    3: "settings of option ROMs and drivers of the machine",
-    6: "the platform maker's, on some clouds the machine's identity",
-}
-_FIXED: Mapping[int, tuple[Status, str]] = {
-    10: (Status.UNPREDICTABLE, "IMA extends it with the boot aggregate, which covers the platform's PCRs"),
-    15: (Status.PER_VM, "systemd extends machine id, file systems and volume keys where its units run"),
-}
 LOADER_REMARK = "with systemd-boot before the UKI, as its source has it; seen on a TPM with systemd 257"
 _INITDATA = "guest agents extend it with the digest of the pod's initdata; zero where a pod has none"
-
-Finding = tuple[Status, str]
-"""Why a register has no value."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TpmBoot:
-    """One way to boot, all of whose inputs are stated."""
-
-    boot: str = DISK
-    """One of :data:`podvm_builder.model.plan.BOOT_PATHS`."""
-    secure_boot: str = "absent"
-    """One of :data:`podvm_builder.model.plan.SECURE_BOOT`."""
-    phases: tuple[str, ...] = ()
-    """Words that systemd's boot phase units extend PCR 11 with; empty where those units are masked."""
-    separators: bool = True
-    """Whether units of systemd 259 and newer may extend their separators, where nobody looked into the image."""
-    keys: Keys | None = None
-    """The firmware's secure-boot variables, where they are known."""
-    userspace: Userspace | None = None
-    """What the image's initrd and root were found to extend; None where nobody looked."""
-    platform: Mapping[int, str] = field(default_factory=dict)
-    """Further PCRs that this machine's firmware decides, each with the reason."""
-    missing: Mapping[int, str] = field(default_factory=dict)
-    """PCRs that need an input which is not at hand, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +45,13 @@ class TpmPrediction:
     """Of the whole file."""
 
 
-def fold(events: Iterable[Event], pcr: int, algorithm: str) -> bytes:
-    """Return the value of a PCR that starts with zeros after the events that extend it."""
-    value = bytes(hashlib.new(algorithm, usedforsecurity=False).digest_size)
+def fold(events: Iterable[Event], pcr: int, algorithm: str, *, locality: int = 0) -> bytes:
+    """Return the value of a PCR after the events that extend it.
+
+    It starts with zeros; PCR 0 with the startup locality in its last byte (TPM 2.0 part 1 §34.3).
+    """
+    start = locality if pcr == 0 else 0
+    value = start.to_bytes(hashlib.new(algorithm, usedforsecurity=False).digest_size, "big")
     for event in events:
         if event.pcr == pcr:
             value = hashlib.new(algorithm, value + event.digests[algorithm], usedforsecurity=False).digest()
@@ -150,6 +118,8 @@ def predict_boot(hashed: HashedBoot, boot: TpmBoot, *, disk_sha256: str | None =
         loader_conf=loader.conf if loader is not None else None,
         sidecars=sidecars,
     )
+    if boot.profile is not None:
+        log = on_platform(boot.profile, log, banks)
     unknown = unknown_registers(artifacts, boot, sidecars) | refused
     image = (Basis(kind="image", digest=f"sha256:{digests.file.hex()}"),)
     disk = (Basis(kind="image", digest=f"sha256:{disk_sha256}"),) if disk_sha256 and boot.boot == DISK else ()
@@ -158,11 +128,22 @@ def predict_boot(hashed: HashedBoot, boot: TpmBoot, *, disk_sha256: str | None =
         remarks |= dict.fromkeys((4, 5), LOADER_REMARK)
     rows: list[Measurement] = []
     for pcr in range(16):
-        basis = image if pcr in _FROM_IMAGE else disk if pcr == 5 else ()
+        basis = _basis(boot, pcr, image, disk)
         for bank in banks:
             finding = (Status.PER_VM, _INITDATA) if (pcr, bank) == (8, "sha256") else unknown.get(pcr)
             rows += _rows(log, boot, (pcr, bank), finding, basis, remark=remarks.get(pcr))
     return TpmPrediction(log=log, measurements=tuple(rows), uki_sha256=digests.file)
+
+
+def _basis(boot: TpmBoot, pcr: int, image: tuple[Basis, ...], disk: tuple[Basis, ...]) -> tuple[Basis, ...]:
+    """Return what a register's value is computed from."""
+    if boot.profile is None:
+        return image if pcr in _FROM_IMAGE else disk if pcr == 5 else ()
+    programs, table = boot.profile.register_of(Part.PROGRAM), boot.profile.register_of(Part.TABLE)
+    basis = image if pcr == programs or (pcr in _FROM_IMAGE and pcr != 4) else ()
+    if pcr == table:
+        basis += disk
+    return (*basis, profile_basis(boot.profile)) if pcr < 8 else basis
 
 
 def _authorities(
@@ -212,6 +193,16 @@ def _rows(
     if finding is not None:
         yield Measurement(register=f"tpm.pcr{pcr:02d}", alg=bank, status=finding[0], reason=finding[1], variant=variant)
         return
+    status = Status.PREDICTED
+    if boot.profile is not None and pcr < 8:
+        if bank not in boot.profile.banks:
+            reason = f"the platform profile has no {bank} bank"
+            yield Measurement(
+                register=f"tpm.pcr{pcr:02d}", alg=bank, status=Status.PLATFORM, reason=reason, variant=variant
+            )
+            return
+        if all(event.source == LEARNT_FROM for event in log if event.pcr == pcr):
+            status, remark = Status.PLATFORM, LEARNT
     quoted: tuple[str | None, ...] = boot.phases[-2:] if pcr == 11 and boot.phases else (None,)
     for word in quoted:
         # agents may be asked before the last phase is reached, so the value before it is a good one, too
@@ -220,77 +211,10 @@ def _rows(
         yield Measurement(
             register=f"tpm.pcr{pcr:02d}",
             alg=bank,
-            status=Status.PREDICTED,
-            value=fold(events, pcr, bank),
+            status=status,
+            value=fold(events, pcr, bank, locality=boot.profile.locality if boot.profile is not None else 0),
             reason=remark,
             variant=variant if word is None else {**variant, "phase": word},
             basis=basis,
             origin=("log", boot.boot),
         )
-
-
-def unknown_registers(artifacts: BootArtifacts, boot: TpmBoot, sidecars: Sidecars) -> dict[int, Finding]:
-    """Return the registers without a value, each with its status and the reason; the strongest reason wins."""
-    unknown = {pcr: (Status.PLATFORM, reason) for pcr, reason in PLATFORM_REASONS.items()} | dict(_FIXED)
-    unknown |= _unknown_kernel(artifacts.uki)
-    if boot.boot == DISK and artifacts.gpt is None:
-        unknown[5] = (
-            Status.NOT_COMPUTED,
-            "covers the disk's partition table; give the image rather than the UKI alone",
-        )
-    if boot.secure_boot == "on" and boot.keys is None:
-        unknown[7] = (Status.NOT_COMPUTED, "covers the firmware's keys; no variable store was given")
-    if artifacts.loader is not None and boot.boot == DISK:
-        unknown |= {pcr: (Status.UNPREDICTABLE, reason) for pcr, reason in artifacts.loader.doubts.items()}
-        if artifacts.uki.profiles:
-            reason = (
-                "systemd-boot offers each profile of the UKI as an entry, and how it names the first is not settled"
-            )
-            unknown |= dict.fromkeys((9, 11, 12), (Status.UNPREDICTABLE, reason))
-    # where somebody looked into the image, what it was found to hold takes the place of what its version may do
-    guesses = boot.separators and boot.userspace is None
-    doubts = stub_doubts(artifacts.uki, separators=guesses)
-    unknown |= {pcr: (Status.UNPREDICTABLE, reason) for pcr, reason in doubts.items()}
-    if boot.userspace is not None:
-        unknown = _userspace(unknown, boot, boot.userspace)
-    if artifacts.extras and boot.boot == DISK and not sidecars.present:
-        rules = stub_rules(artifacts.uki.stub_version)
-        if rules is None or not rules.sidecars:
-            reason = (
-                f"systemd-stub also loads `{artifacts.extras[0]}`, "
-                f"and what version {artifacts.uki.stub} makes of it is not settled here"
-            )
-            unknown |= dict.fromkeys((4, 9, 12, 13), (Status.UNPREDICTABLE, reason))
-    unknown |= {pcr: (Status.PLATFORM, reason) for pcr, reason in boot.platform.items()}
-    return unknown | {pcr: (Status.NOT_COMPUTED, reason) for pcr, reason in boot.missing.items()}
-
-
-def _unknown_kernel(uki: Uki) -> dict[int, Finding]:
-    """Return what the command line and the kernel's version leave unknown."""
-    unknown: dict[int, Finding] = {}
-    rules = stub_rules(uki.stub_version)
-    if rules is not None:
-        reason = command_line(uki, rules)[1]
-        if reason is not None:
-            unknown[9] = (Status.UNPREDICTABLE, reason)
-        if reason == NO_CMDLINE:
-            unknown[12] = (Status.UNPREDICTABLE, reason)
-    if uki.kernel_release is None:
-        unknown[9] = (
-            Status.UNPREDICTABLE,
-            "the kernel does not say its version, so that what it measures is not known",
-        )
-    elif uki.kernel_release < _OLDEST_KERNEL:
-        unknown[9] = (Status.UNPREDICTABLE, "kernels before 5.19 do not all measure their command line and initrd")
-    return unknown
-
-
-def _userspace(unknown: dict[int, Finding], boot: TpmBoot, userspace: Userspace) -> dict[int, Finding]:
-    """Add what the image was found to extend, and take away what it was found not to."""
-    doubts = {pcr: (Status.UNPREDICTABLE, reason) for pcr, reason in userspace.doubts.items()}
-    if boot.phases:
-        doubts.pop(11, None)  # the caller says which phases there are
-    merged = doubts | unknown
-    for pcr in userspace.untouched:
-        merged.pop(pcr, None)
-    return merged

@@ -26,7 +26,8 @@ from podvm_builder.formats.readers import read_all
 from podvm_builder.measure.artifacts import read_boot_artifacts
 from podvm_builder.measure.machine import measure_tpm
 from podvm_builder.measure.stub import stub_rules
-from podvm_builder.measure.tpm import DEFAULT_BANKS, TpmBoot, predict_tpm
+from podvm_builder.measure.tpm import DEFAULT_BANKS, predict_tpm
+from podvm_builder.measure.tpm_boot import TpmBoot
 from podvm_builder.tools.files import FileReader
 
 sys.path.insert(0, str(Path(__file__).parents[2]))

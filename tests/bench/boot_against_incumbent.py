@@ -29,7 +29,8 @@ from podvm_builder.catalog.load import catalogue
 from podvm_builder.guest.components import selftest
 from podvm_builder.guest.payload import PRESET, UNITS, payload_identity
 from podvm_builder.measure.artifacts import read_boot_artifacts
-from podvm_builder.measure.tpm import TpmBoot, predict_tpm
+from podvm_builder.measure.tpm import predict_tpm
+from podvm_builder.measure.tpm_boot import TpmBoot
 from podvm_builder.model.axes import Target
 from podvm_builder.model.layout import RAW, UKI
 from podvm_builder.model.recipe import RecipeFile

@@ -13,7 +13,8 @@ from podvm_builder.formats.pe import authenticode
 from podvm_builder.formats.readers import BytesReader, read_all
 from podvm_builder.measure.artifacts import read_boot_artifacts
 from podvm_builder.measure.boot_log import PHASES
-from podvm_builder.measure.tpm import TpmBoot, predict_tpm
+from podvm_builder.measure.tpm import predict_tpm
+from podvm_builder.measure.tpm_boot import TpmBoot
 from tests.support.pe import build_kernel
 from tests.support.tools_tree import Oracle
 

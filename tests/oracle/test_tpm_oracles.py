@@ -18,7 +18,8 @@ from podvm_builder.formats.squashfs import Squashfs
 from podvm_builder.formats.varstore import ENABLE, GLOBAL, parse_variable_store
 from podvm_builder.measure.artifacts import read_boot_artifacts
 from podvm_builder.measure.secure_boot import Keys, authority
-from podvm_builder.measure.tpm import TpmBoot, predict_tpm
+from podvm_builder.measure.tpm import predict_tpm
+from podvm_builder.measure.tpm_boot import TpmBoot
 from tests.support.pe import build_kernel, build_uki
 from tests.support.tools_tree import Oracle
 

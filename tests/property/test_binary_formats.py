@@ -26,7 +26,8 @@ from podvm_builder.formats.pe import authenticode, authenticode_ranges, parse_pe
 from podvm_builder.formats.readers import BytesReader, Extent, ExtentReader, chunks, read_all
 from podvm_builder.formats.uki import parse_uki
 from podvm_builder.measure.artifacts import read_boot_artifacts
-from podvm_builder.measure.tpm import TpmBoot, predict_tpm
+from podvm_builder.measure.tpm import predict_tpm
+from podvm_builder.measure.tpm_boot import TpmBoot
 from tests.support.disk import ESP, build_disk, build_fat
 from tests.support.pe import build_uki
 

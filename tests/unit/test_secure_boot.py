@@ -24,7 +24,8 @@ from podvm_builder.formats.readers import BytesReader
 from podvm_builder.formats.varstore import ENABLE, GLOBAL, SECURITY, parse_variable_store
 from podvm_builder.measure.artifacts import read_boot_artifacts
 from podvm_builder.measure.secure_boot import Keys, authority, check_state
-from podvm_builder.measure.tpm import TpmBoot, fold, predict_tpm
+from podvm_builder.measure.tpm import fold, predict_tpm
+from podvm_builder.measure.tpm_boot import TpmBoot
 from podvm_builder.model.measurement import Status
 from tests.support.disk import ESP, build_disk, build_fat
 from tests.support.pe import Section, build_pe, build_uki

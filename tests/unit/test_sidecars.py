@@ -13,7 +13,8 @@ from podvm_builder.formats.readers import BytesReader
 from podvm_builder.measure.artifacts import ForeignBoot, find_boot, read_boot_artifacts
 from podvm_builder.measure.machine import measure_tpm
 from podvm_builder.measure.sidecars import REMARK
-from podvm_builder.measure.tpm import LOADER_REMARK, TpmBoot, predict_tpm
+from podvm_builder.measure.tpm import LOADER_REMARK, predict_tpm
+from podvm_builder.measure.tpm_boot import TpmBoot
 from podvm_builder.model.measurement import Measurement, Status
 from tests.support.disk import ESP, build_disk, build_fat
 from tests.support.pe import INITRD, Section, build_kernel, build_pe, build_uki

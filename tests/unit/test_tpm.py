@@ -10,7 +10,8 @@ from podvm_builder.errors import FormatError
 from podvm_builder.formats.pe import authenticode
 from podvm_builder.formats.readers import BytesReader
 from podvm_builder.measure.artifacts import BootArtifacts, read_boot_artifacts
-from podvm_builder.measure.tpm import BANKS, TpmBoot, identify_by_tpm, predict_tpm
+from podvm_builder.measure.tpm import BANKS, identify_by_tpm, predict_tpm
+from podvm_builder.measure.tpm_boot import TpmBoot
 from podvm_builder.model.measurement import Measurement, Status
 from tests.support.disk import ESP, build_disk, build_fat
 from tests.support.pe import INITRD, Section, build_kernel, build_uki

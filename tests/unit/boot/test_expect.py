@@ -17,7 +17,8 @@ from podvm_builder.boot.machine import Machine
 from podvm_builder.boot.userdata import INITDATA, initdata_text
 from podvm_builder.formats.ovmf import HashTableArea
 from podvm_builder.measure.artifacts import read_boot_artifacts
-from podvm_builder.measure.tpm import TpmBoot, predict_tpm
+from podvm_builder.measure.tpm import predict_tpm
+from podvm_builder.measure.tpm_boot import TpmBoot
 from podvm_builder.model.manifest import ImageManifest
 from podvm_builder.model.measurement import Identification, MeasurementSet
 from podvm_builder.tools.files import FileReader

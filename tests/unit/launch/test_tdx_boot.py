@@ -27,7 +27,8 @@ from podvm_builder.measure.tdx_boot import FILE, FILLED, TdxBoot, firmware_boot,
 from podvm_builder.measure.tdx_firmware import TdxFirmware, read_firmware, secure_boot_state
 from podvm_builder.measure.tdx_machine import TdxMachine, machine_log
 from podvm_builder.measure.tdx_registers import identify_by_rtmrs, measure_rtmrs
-from podvm_builder.measure.tpm import TpmBoot, predict_tpm
+from podvm_builder.measure.tpm import predict_tpm
+from podvm_builder.measure.tpm_boot import TpmBoot
 from podvm_builder.model.measurement import Measurement, Status
 from tests.support import firmware as fw
 from tests.support.disk import ESP, build_disk, build_fat
