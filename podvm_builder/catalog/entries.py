@@ -97,6 +97,18 @@ class CloudTee:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataService:
+    """The service at a link-local address that a cloud's machines ask about themselves; pods are to reach it."""
+
+    address: str
+    """IPv4."""
+    field: str
+    """What tells a machine of this cloud: a name below ``/sys/class/dmi/id``."""
+    value: str
+    """What that field holds there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cloud:
     """A cloud, or a hypervisor of one's own."""
 
@@ -105,6 +117,7 @@ class Cloud:
     architectures: tuple[str, ...]
     boots: tuple[str, ...]
     """Boot paths that it offers: ``disk``, ``direct``."""
+    metadata: MetadataService | None
     edits: tuple[Edit, ...]
     tees: Mapping[str, CloudTee]
 

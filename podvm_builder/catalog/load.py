@@ -17,6 +17,7 @@ from podvm_builder.catalog.entries import (
     Evidence,
     Firmware,
     KnownFirmware,
+    MetadataService,
     Proof,
     Tee,
     Tools,
@@ -121,15 +122,21 @@ def _tee(row: Row) -> Tee:
 
 
 def _cloud(row: Row) -> Cloud:
-    row.only("name", "title", "architectures", "boots", "settings", "tees")
+    row.only("name", "title", "architectures", "boots", "metadata", "settings", "tees")
     return Cloud(
         name=row.text("name"),
         title=row.text("title"),
         architectures=row.texts("architectures"),
         boots=row.texts("boots"),
+        metadata=_metadata(row.row("metadata")) if row.has("metadata") else None,
         edits=row.row("settings").edits(),
         tees={name: _cloud_tee(tee) for name, tee in row.row("tees").rows()},
     )
+
+
+def _metadata(row: Row) -> MetadataService:
+    row.only("address", "field", "value")
+    return MetadataService(address=row.text("address"), field=row.text("field"), value=row.text("value"))
 
 
 def _cloud_tee(row: Row) -> CloudTee:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from podvm_builder.catalog.load import catalogue
 from podvm_builder.guest.files import template_files
+from podvm_builder.guest.setup import UNITS, catalogue_files, setup_files
 from podvm_builder.model.plan import Plan
 from podvm_builder.model.recipe import RecipeFile, RecipeTree
 
 PRESET = "usr/lib/systemd/system-preset/10-podvm.preset"
-UNITS = "etc/systemd/system"
 
 PHASES = ("sysinit", "ready")
 """What systemd's phase units extend PCR 11 with where they are not masked (systemd-pcrphase.service(8)); the two
@@ -29,8 +30,13 @@ def payload(plan: Plan, components: Mapping[str, bytes]) -> RecipeTree:
         plan: says which units are enabled or masked.
         components: path in the image to content, see :mod:`podvm_builder.guest.components`.
     """
-    tree = {path: RecipeFile(data=data) for path, data in template_files("guest").items()}
-    tree |= {path: RecipeFile(data=data, mode=0o755 if "/bin/" in path else 0o644) for path, data in components.items()}
+    files = {
+        **template_files("guest"),
+        **catalogue_files(catalogue().clouds),
+        **setup_files(plan.guest),
+        **components,
+    }
+    tree = {path: RecipeFile(data=data, mode=0o755 if "/bin/" in path else 0o644) for path, data in files.items()}
     tree[PRESET] = RecipeFile(data=_preset(plan.units))
     # an empty unit file masks a unit as a link to /dev/null does (systemd.unit(5)), and a recipe has no links
     tree |= {f"{UNITS}/{unit}": RecipeFile(data=b"") for unit, state in plan.units.items() if state == "mask"}
@@ -43,7 +49,7 @@ def payload_identity(components: Mapping[str, bytes]) -> dict[str, bytes]:
     Its digest belongs into ``rootfs_id``: the components, the guest's files, and the scripts of the recipe.
     """
     scripts = {f"recipe/{path}": data for path, data in template_files("mkosi").items()}
-    return {**template_files("guest"), **components, **scripts}
+    return {**template_files("guest"), **catalogue_files(catalogue().clouds), **components, **scripts}
 
 
 def _preset(units: Mapping[str, str]) -> bytes:

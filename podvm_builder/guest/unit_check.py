@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from podvm_builder.formats.filetree import Kind, LinkedTree, ReadableTree
 from podvm_builder.guest.files import template_files
-from podvm_builder.guest.payload import UNITS
+from podvm_builder.guest.setup import UNITS
 from podvm_builder.guest.unit_tree import Unit, Units, orders
 
 AGENTS = (

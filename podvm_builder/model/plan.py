@@ -95,6 +95,32 @@ class MeasurePlan:
     """Whether systemd's boot phase units extend PCR 11."""
 
 
+POLICIES = ("allow-all", "allow-all-except-exec-process", "disallow-all-except-setpolicy")
+"""The kata agent's policies that every image holds."""
+FORWARDER_TLS = ("delivered", "off")
+"""``delivered``: certificate and key come with the user data; ``off``: the forwarder speaks plain text."""
+SCRATCH = ("asked", "always", "never")
+"""Whether a pod's container images get encrypted storage on a disk: where the user data asks for it, always, never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestPlan:
+    """How the guest's programs are set up, in files of the measured root."""
+
+    policy: str
+    """What the kata agent goes by where no other policy is delivered: one of :data:`POLICIES`."""
+    registry_auth: str
+    """``delivered``, or the ``kbs:///`` URI of registry credentials."""
+    port: int
+    """TCP port that the forwarder listens on."""
+    tls: str
+    """One of :data:`FORWARDER_TLS`."""
+    scratch: str
+    """One of :data:`SCRATCH`."""
+    fallback_dns: tuple[str, ...]
+    """Addresses of name servers to ask where the network names none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidencePlan:
     """What the target's evidence says, from the catalogue's row of this TEE on this cloud."""
@@ -142,6 +168,7 @@ class Plan:
     components: str
     """``selftest``, ``none``, or the path of a folder of components."""
     measure: MeasurePlan
+    guest: GuestPlan
     platform: PlatformPlan
     evidence: EvidencePlan
     tools: str

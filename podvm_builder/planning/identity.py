@@ -51,6 +51,7 @@ def rootfs_fields(plan: Plan, components: str) -> dict[str, Any]:
         "image": _plain(asdict(plan.image)),
         "units": dict(plan.units),
         "measure": _plain(asdict(plan.measure)),
+        "guest": _plain(asdict(plan.guest)),
         "components": components,
         "tools": plan.tools,
     }

@@ -12,6 +12,7 @@ from podvm_builder.model.axes import Target
 from podvm_builder.model.plan import (
     DistroPlan,
     EvidencePlan,
+    GuestPlan,
     Ids,
     ImagePlan,
     KernelPlan,
@@ -110,6 +111,14 @@ def _plan(target: Target, profile: str, catalogue: Catalogue, own: Sequence[Frag
         units=_units(merged, catalogue),
         components=merged.text("components"),
         measure=MeasurePlan(phases=merged.values["measure.phases"] is True),
+        guest=GuestPlan(
+            policy=merged.text("guest.policy"),
+            registry_auth=merged.text("guest.registry_auth"),
+            port=merged.number("guest.port"),
+            tls=merged.text("guest.tls"),
+            scratch=merged.text("guest.scratch"),
+            fallback_dns=merged.words("guest.fallback_dns"),
+        ),
         platform=PlatformPlan(
             vmm=merged.text("platform.vmm"),
             firmware=merged.text("platform.firmware"),
@@ -166,6 +175,13 @@ def _check(target: Target, merged: Merged, catalogue: Catalogue) -> None:
                 place=merged.places[key],
                 hint="there must be something to predict for",
             )
+    if merged.values["guest.tls"] == "off" and target.variant != "debug":
+        raise InputError(
+            "the forwarder's TLS is off in a production image: whoever reaches its port commands the kata agent",
+            code="PVB123",
+            place=merged.places["guest.tls"],
+            hint="take `guest.tls` out, or plan the debug variant",
+        )
     length = len(" ".join(merged.words("kernel.cmdline"))) + rules.ROOTHASH_LENGTH
     if length >= rules.CMDLINE_MAX:
         raise InputError(

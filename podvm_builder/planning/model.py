@@ -128,6 +128,23 @@ class Measure(_Model):
     """Whether systemd's boot phases extend PCR 11, so that it changes while the system starts."""
 
 
+class Guest(_Model):
+    """How the guest's programs are set up."""
+
+    policy: Literal["allow-all", "allow-all-except-exec-process", "disallow-all-except-setpolicy"] | None = None
+    """The kata agent's policy until initdata brings another."""
+    registry_auth: Annotated[str, Field(examples=["delivered", "kbs:///default/credential/registry"])] | None = None
+    """Credentials for registries: `delivered` with the user data, or the URI of a resource of the KBS."""
+    port: Annotated[Number, Field(examples=[15150])] | None = None
+    """TCP port of the agent protocol forwarder; cloud-api-adaptor must be told of another than 15150."""
+    tls: Literal["delivered", "off"] | None = None
+    """The forwarder's TLS: certificate and key `delivered` with the user data; `"off"` in debug images only."""
+    scratch: Literal["asked", "always", "never"] | None = None
+    """Encrypted storage for container images on a disk: where the user data asks for it, always, or never."""
+    fallback_dns: Annotated[Words, Field(examples=[["9.9.9.9"], []])] | None = None
+    """Addresses of name servers to ask where the network names none."""
+
+
 class Platform(_Model):
     """The machine whose measurements are predicted; nothing here changes the image."""
 
@@ -177,4 +194,5 @@ class ProfileDocument(_Model):
     ) = None
     """systemd units to enable or mask; `disable`, the preset of all others, takes an entry of the catalogue back."""
     measure: Measure | None = None
+    guest: Guest | None = None
     platform: Platform | None = None

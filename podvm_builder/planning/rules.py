@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from difflib import get_close_matches
+from ipaddress import ip_address
 from pathlib import PurePosixPath
 
 from podvm_builder.catalog.cpus import SIGNATURES
@@ -174,6 +175,29 @@ def _guest_features(item: Item, place: Place) -> InputError | None:
     return _invalid(f"`{item}` is no SEV_FEATURES value of an SNP guest", "64 bits, of which bit 0 is set", place)
 
 
+def _registry_auth(item: Item, place: Place) -> InputError | None:
+    # kbs:///<repository>/<type>/<tag>, guest-components' resource URI
+    if item == "delivered" or re.fullmatch(r"kbs://[A-Za-z0-9.:-]*(?:/[A-Za-z0-9._-]+){3}", str(item)):
+        return None
+    return _invalid(
+        f"`{item}` names no registry credentials", "`delivered`, or e.g. `kbs:///default/credential/registry`", place
+    )
+
+
+def _address(item: Item, place: Place) -> InputError | None:
+    try:
+        ip_address(str(item))
+    except ValueError:
+        return _invalid(f"`{item}` is no IP address", "e.g. `9.9.9.9`", place)
+    return None
+
+
+def _port(item: Item, place: Place) -> InputError | None:
+    return (
+        None if isinstance(item, int) and 1 <= item <= 65535 else _invalid(f"`{item}` is no port", "1 to 65535", place)
+    )
+
+
 def _unit(unit: str, place: Place) -> InputError | None:
     return None if _UNIT.fullmatch(unit) else _invalid(f"`{unit}` is no systemd unit", "e.g. `ssh.service`", place)
 
@@ -191,6 +215,9 @@ _RULES: dict[str, Callable[[Item, Place], InputError | None]] = {
     "image.hostname": _hostname,
     "image.remove": _removal,
     "components": _components,
+    "guest.registry_auth": _registry_auth,
+    "guest.fallback_dns": _address,
+    "guest.port": _port,
     "platform.vcpus": _vcpus,
     "platform.guest_features": _guest_features,
 }

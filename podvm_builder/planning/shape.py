@@ -147,7 +147,9 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _paths() -> list[str]:
-    return [f"{group}.{key}" for group in ("kernel", "image", "measure", "platform") for key in _children([group])]
+    return [
+        f"{group}.{key}" for group in ("kernel", "image", "measure", "guest", "platform") for key in _children([group])
+    ]
 
 
 def _did_you_mean(near: list[str]) -> str | None:

@@ -58,6 +58,12 @@ CHANGES: dict[str, tuple[Any, tuple[bool, bool, bool]]] = {
     "units": ({"a.service": "mask"}, ROOTFS),
     "components": ("/another/place", NOTHING),  # their content counts, not where it was
     "measure__phases": (True, ROOTFS),
+    "guest__policy": ("disallow-all-except-setpolicy", ROOTFS),
+    "guest__registry_auth": ("kbs:///a/b/c", ROOTFS),
+    "guest__port": (1, ROOTFS),
+    "guest__tls": ("off", ROOTFS),
+    "guest__scratch": ("never", ROOTFS),
+    "guest__fallback_dns": ((), ROOTFS),
     "platform__vmm": ("ec2", ONLY_PLAN),
     "platform__firmware": ("x.fd", ONLY_PLAN),
     "platform__boot": (("disk",), ONLY_PLAN),
