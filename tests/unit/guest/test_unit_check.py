@@ -128,7 +128,7 @@ def test_the_payload_as_it_is() -> None:
         (
             {f"{ETC}process-user-data.service.d/x.conf": b"[Unit]\nAfter=kata-agent.service\n"},
             "these units wait for one another: `process-user-data.service` after `kata-agent.service` after "
-            "`confidential-data-hub.service` after `attestation-agent.service` after `process-user-data.service`",
+            "`scratch-storage.service` after `process-user-data.service`",
         ),
         (
             {f"{ETC}process-user-data.service.d/x.conf": b"[Unit]\nBefore=sysinit.target\n"},
