@@ -8,6 +8,8 @@ SPEC is the JSON that :mod:`podvm_builder.tools.sandbox` writes. Three processes
   orphans; when it ends, the kernel ends everything else in the namespace and drops the mounts;
 * the program.
 
+A request to end that comes while these are made waits until the one that it is meant for can take it.
+
 Everything is system calls: no shell sees a path. What goes wrong before the program runs is written to the
 descriptor ``status``, which the program's start closes unwritten.
 """
@@ -16,6 +18,7 @@ import contextlib
 import ctypes
 import json
 import os
+import select
 import signal
 import sys
 from pathlib import Path
@@ -27,6 +30,8 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 1 << 12, 1 << 14, 1 << 18, 1 << 21
 MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
+REQUESTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""To end."""
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "s390x": 217}
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -105,10 +110,17 @@ def make_mounts(spec: dict[str, Any]) -> None:
 def init(spec: dict[str, Any]) -> NoReturn:
     """Be process 1: mounts, then the program, then collect what ends until the program does."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = select.poll()
+    parent.register(spec["status"], 0)
+    if parent.poll(0):  # nobody reads it any more: the caller ended before its end would have been heard of
+        os._exit(128 + signal.SIGKILL)
     make_mounts(spec)
     program = os.fork()
     if program == 0:
         os.setpgid(0, 0)
+        for number in REQUESTS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS)
         os.chdir(spec["cwd"])
         os.umask(spec["umask"])
         if spec["cpus"]:
@@ -126,8 +138,11 @@ def init(spec: dict[str, Any]) -> NoReturn:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(program, number)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    with contextlib.suppress(PermissionError, ProcessLookupError):  # whichever of the two comes first
+        os.setpgid(program, program)
+    for number in REQUESTS:
         signal.signal(number, pass_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS)
     os.close(spec["status"])
     while True:
         pid, status = os.wait()
@@ -143,8 +158,9 @@ def monitor(child: int, grace: int) -> NoReturn:
         asked = signal.alarm(grace) > 0
         os.kill(child, signal.SIGKILL if asked or number == signal.SIGALRM else number)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
+    for number in (*REQUESTS, signal.SIGALRM):
         signal.signal(number, end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     os._exit(code if code >= 0 else 128 - code)
@@ -156,6 +172,8 @@ def main() -> NoReturn:
     die_with_parent(spec["parent"])
     # the program's own start closes the status descriptor
     os.set_inheritable(spec["status"], False)
+    # process 1 of a namespace loses a signal that comes before it has a handler
+    signal.pthread_sigmask(signal.SIG_BLOCK, REQUESTS)
     try:
         call("unshare", ctypes.c_int(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC))
         child = os.fork()

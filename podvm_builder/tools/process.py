@@ -83,16 +83,20 @@ def run(
     )
 
 
-def stop(process: subprocess.Popen[bytes], *, patience: float = 10.0) -> None:
+def stop(process: subprocess.Popen[bytes], *, patience: float = 15.0) -> None:
     """End a process and wait for it: SIGTERM first, SIGKILL after ``patience`` seconds or at a second Ctrl-C.
 
-    Programs started through :mod:`podvm_builder.tools.sandbox` take everything they started with them.
+    Programs started through :mod:`podvm_builder.tools.sandbox` take everything they started with them; what ignores the
+    request is killed there before the patience here ends.
     """
     if process.poll() is not None:
         return
     process.terminate()
     try:
         process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
     except BaseException:
         process.kill()
         process.wait()

@@ -18,7 +18,7 @@ from typing import IO
 
 from podvm_builder.errors import Lacking
 from podvm_builder.tools import userns
-from podvm_builder.tools.process import environment
+from podvm_builder.tools.process import environment, stop
 
 SCRATCH = ("/run", "/tmp", "/mnt", "/var/tmp", "/root")  # noqa: S108 - mount points inside the tree
 """Empty writable folders of every program in a tree, gone with it. Binds go below them, by custom below `/mnt`."""
@@ -96,8 +96,12 @@ def spawn(
         )
         os.close(status)
         status = -1
-        with os.fdopen(reader, "rb", closefd=False) as pipe:
-            trouble = pipe.read()
+        try:
+            with os.fdopen(reader, "rb", closefd=False) as pipe:
+                trouble = pipe.read()
+        except BaseException:  # an interruption: the program may run already
+            stop(process)
+            raise
     finally:
         os.close(reader)
         if status >= 0:

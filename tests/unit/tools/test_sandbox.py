@@ -100,6 +100,36 @@ def test_stopping_ends_what_ignores_being_asked(tree: ToolsTree, monkeypatch: py
     assert not _running(mark)
 
 
+def test_stopping_ends_what_outlasts_every_patience() -> None:
+    script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(); time.sleep(86399)"
+    with subprocess.Popen([sys.executable, "-uc", script], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        stop(process, patience=0.1)
+        assert process.returncode == -9
+
+
+def test_an_interruption_while_a_program_starts_ends_it(tree: ToolsTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = f"86399.{os.getpid()}4"
+
+    def interrupted(*_args: object, **_options: object) -> None:
+        _wait_for(mark)  # the program may run before its start has been heard of
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fdopen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tree.popen(["sleep", mark])
+    assert not _running(mark)
+
+
+def test_a_request_to_end_that_comes_at_once_is_heard(tree: ToolsTree) -> None:
+    """Process 1 of a namespace loses signals that it has no handler for: it must not get them before."""
+    for _ in range(20):
+        process = tree.popen(["sleep", f"86399.{os.getpid()}5"])
+        stop(process)
+        assert process.returncode == 143  # by the request, and not by the kill that comes after it
+
+
 def test_a_program_that_is_not_there(tree: ToolsTree) -> None:
     with pytest.raises(Lacking) as caught:
         tree.popen(["nonesuch"])
