@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,21 @@ from hypothesis import settings
 settings.register_profile("podvm", derandomize=True, deadline=None)
 settings.load_profile("podvm")
 
+# a shell without job control has what it starts in the background ignore Ctrl-C, and so would everything ignore it that
+# a test starts and then interrupts
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 PROJECT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def hang_up() -> Iterator[None]:
+    """For the time of one test, let what it starts hear SIGHUP, which `nohup` has everything ignore."""
+    before = signal.getsignal(signal.SIGHUP)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session")
