@@ -129,6 +129,7 @@ def main() -> None:
         bare["incumbent"] = build_incumbent(selftest(), bare["ours"], out / "bare-incumbent", cache)
         tree = ensure_tree(cache=cache, progress=say)
         seconds: dict[str, list[float]] = {name: [] for name in images}
+        phases: dict[str, dict[str, list[float]]] = {name: {} for name in images}
         for turn in range(args.runs):
             for name, output in images.items():
                 result, log = boot(output, tree=tree, cache=cache, machine=Machine(), timeout=600, say=say)
@@ -136,6 +137,8 @@ def main() -> None:
                     sys.exit(f"{name} did not come up: {result.outcome} {result.reason}\n{log[-2000:]}")
                 say(f"run {turn + 1}: {name} up after {result.seconds:.1f} s")
                 seconds[name].append(result.seconds)
+                for phase in result.phases:
+                    phases[name].setdefault(phase.name, []).append(phase.end - phase.start)
         figures = {
             name: {
                 "up_seconds": statistics.median(seconds[name]),
@@ -149,8 +152,10 @@ def main() -> None:
     for key in figures["ours"]:
         ours, theirs = figures["ours"][key], figures["incumbent"][key]
         print(f"{key:24}{ours:10.1f}{theirs:12.1f}{ours / theirs:8.2f}")
+    for name, found in phases.items():
+        print(f"{name}: " + ", ".join(f"{phase} {statistics.median(took):.1f} s" for phase, took in found.items()))
     if args.json:
-        args.json.write_text(json.dumps({"runs": seconds, **figures}, indent=2) + "\n")
+        args.json.write_text(json.dumps({"runs": seconds, "phases": phases, **figures}, indent=2) + "\n")
 
 
 def size(path: Path) -> float:
