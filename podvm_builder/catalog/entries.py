@@ -41,7 +41,10 @@ class Distro:
     """mkosi's ``Release=``."""
     repositories: tuple[str, ...]
     os_id: str
+    tees: Mapping[str, str]
+    """TEEs that it cannot run in, and why."""
     edits: tuple[Edit, ...]
+    """Those of its family first."""
     architectures: Mapping[str, tuple[Edit, ...]]
     """Architecture to the edits that it adds, the kernel's package among them."""
     place: str

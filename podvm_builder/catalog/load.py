@@ -25,6 +25,7 @@ from podvm_builder.catalog.entries import (
     When,
 )
 from podvm_builder.catalog.rows import Row
+from podvm_builder.catalog.settings import Edit
 from podvm_builder.catalog.yaml_nodes import MapNode
 from podvm_builder.catalog.yaml_source import read_yaml
 
@@ -44,9 +45,10 @@ def load(root: Traversable) -> Catalogue:
         ValueError: a file is not what it should be; its name, line and the mistake are in the message.
     """
     defaults = _file(root / "defaults.yaml", "defaults.yaml").only("settings", "phase_units")
+    families = {row.text("name"): _family(row) for row in _folder(root, "families")}
     return Catalogue(
         architectures={row.text("name"): _architecture(row) for row in _folder(root, "architectures")},
-        distros={row.text("name"): _distro(row) for row in _folder(root, "distros")},
+        distros={row.text("name"): _distro(row, families) for row in _folder(root, "distros")},
         tees=_ordered({row.text("name"): _tee(row) for row in _folder(root, "tees")}),
         clouds={row.text("name"): _cloud(row) for row in _folder(root, "clouds")},
         variants={row.text("name"): _variant(row) for row in _folder(root, "variants")},
@@ -92,8 +94,14 @@ def _architecture(row: Row) -> Architecture:
     )
 
 
-def _distro(row: Row) -> Distro:
-    row.only("name", "title", "builder", "mkosi", "os_id", "settings", "architectures")
+def _family(row: Row) -> tuple[Edit, ...]:
+    return row.only("name", "title", "settings").row("settings").edits()
+
+
+def _distro(row: Row, families: Mapping[str, tuple[Edit, ...]]) -> Distro:
+    row.only("name", "title", "builder", "family", "mkosi", "os_id", "tees", "settings", "architectures")
+    if row.text("family") not in families:
+        raise row.wrong(f"`family` must be one of {', '.join(families)}")
     mkosi = row.row("mkosi").only("distribution", "release", "repositories")
     return Distro(
         name=row.text("name"),
@@ -103,7 +111,8 @@ def _distro(row: Row) -> Distro:
         release=mkosi.text("release"),
         repositories=mkosi.texts("repositories"),
         os_id=row.text("os_id"),
-        edits=row.row("settings").edits(),
+        tees=row.row("tees").text_map(),
+        edits=(*families[row.text("family")], *row.row("settings").edits()),
         architectures={name: arch.edits() for name, arch in row.row("architectures").rows()},
         place=row.place,
     )

@@ -69,6 +69,10 @@ class Row:
             raise self.wrong(f"`{key}` must be a list of text", node.spot)
         return found
 
+    def text_map(self) -> dict[str, str]:
+        """Return the mapping as names to text."""
+        return {key.text: self.text(key.text) for key, _ in self.node.entries}
+
     def row(self, key: str) -> Row:
         """Return a mapping; an empty one where the key is not given."""
         node = self.node.get(key)

@@ -36,6 +36,9 @@ SECTIONS = (
 )
 """Sections that some systemd-stub knows, in the order of its table, which is the order of measuring."""
 
+MEASURED_SINCE = {".uname": 254, ".sbat": 254, ".ucode": 256, ".profile": 257}
+"""First major version of systemd-stub that knows a section; those that are not named here are as old as measuring."""
+
 MAX_ZERO_FILL = 256 << 20
 """Bytes that a section may be longer in memory than in the file; real ones differ by less than a page."""
 
@@ -62,8 +65,7 @@ class Uki:
     @property
     def stub_version(self) -> int | None:
         """The stub's major version."""
-        match = re.match(r"[0-9]+", self.stub or "")
-        return int(match[0]) if match else None
+        return _major(self.stub)
 
     @property
     def kernel_release(self) -> tuple[int, int] | None:
@@ -95,7 +97,8 @@ def parse_uki(reader: BinaryReader) -> Uki:
     image = parse_pe(reader)
     if image.subsystem != EFI_APPLICATION:
         raise _error(f"subsystem {image.subsystem} is not an EFI application")
-    _check_memory(image)
+    stub = _stub(reader, image)
+    _check_memory(image, _major(stub))
     # a `.profile` section begins a profile, which lasts to the next one; what stands before the first is the base
     parts: list[dict[str, ExtentReader]] = [{}]
     for section in image.sections:
@@ -115,7 +118,7 @@ def parse_uki(reader: BinaryReader) -> Uki:
         image=image,
         sections=sections,
         profiles=len(parts) - 1,
-        stub=_stub(reader, image),
+        stub=stub,
         kernel=kernel_version(sections[".linux"])
         or (read_all(uname).rstrip(b"\0\n ").decode("ascii", "replace") if uname and uname.size < 256 else None),
     )
@@ -149,17 +152,33 @@ def section_content(reader: BinaryReader, section: PeSection) -> ExtentReader:
     return ExtentReader(reader, (Extent(section.raw_offset, held), Extent(None, fill)))
 
 
-def _check_memory(image: PeImage) -> None:
-    """Refuse sections that overlap in memory: the stub would measure what the last one left there."""
+def _check_memory(image: PeImage, version: int | None) -> None:
+    """Refuse sections that overlap in memory, where the stub uses one of them: it gets what the last one left there.
+
+    ukify 255 and newer make the stub's `.sbat` longer in its place; in that of systemd 252 it then reaches into
+    `.sdmagic`. Firmware loads sections in the table's order and such a stub uses neither, so that this is harmless.
+    """
+
+    def used(section: PeSection) -> bool:
+        since = MEASURED_SINCE.get(section.name, 0)
+        return section.name in SECTIONS and (version is None or version >= since)
+
+    before: PeSection | None = None
     end = 0
     for section in sorted(image.sections, key=lambda section: section.virtual_address):
         if section.virtual_size == 0:
             continue
-        if section.virtual_address < end:
+        if before is not None and section.virtual_address < end and (used(before) or used(section)):
             raise _error(f"section `{section.name}` overlaps another one in memory")
-        end = section.virtual_address + section.virtual_size
+        if section.virtual_address + section.virtual_size > end:
+            before, end = section, section.virtual_address + section.virtual_size
     if end > image.size_of_image:
         raise _error(f"a section ends behind `SizeOfImage` ({image.size_of_image})")
+
+
+def _major(stub: str | None) -> int | None:
+    match = re.match(r"[0-9]+", stub or "")
+    return int(match[0]) if match else None
 
 
 def _stub(reader: BinaryReader, image: PeImage) -> str | None:

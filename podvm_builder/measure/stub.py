@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from podvm_builder.formats.uki import SECTIONS, Uki
+from podvm_builder.formats.uki import MEASURED_SINCE, SECTIONS, Uki
 
 OLDEST = 252
 NEWEST = 262
 """The versions of which it is known what they measure."""
 
-_SINCE = {".uname": 254, ".sbat": 254, ".ucode": 256, ".profile": 257}
 _ALWAYS = {".linux", ".osrel", ".cmdline", ".initrd", ".splash", ".dtb", ".pcrpkey"}
 _UNSETTLED = (".profile", ".dtbauto", ".hwids", ".efifw")
 """Measured or not by version, machine or boot menu entry."""
@@ -55,7 +54,7 @@ def stub_rules(version: int | None) -> StubRules | None:
         return None
     return StubRules(
         version=version,
-        sections=tuple(name for name in SECTIONS if name in _ALWAYS or version >= _SINCE.get(name, NEWEST + 1)),
+        sections=tuple(name for name in SECTIONS if name in _ALWAYS or version >= MEASURED_SINCE.get(name, NEWEST + 1)),
         loads_kernel_by_firmware=version <= 257,
         initrd_ucode=version >= 256,
         initrd_osrel=version >= 257,
@@ -83,7 +82,7 @@ def stub_doubts(uki: Uki, *, separators: bool) -> dict[int, str]:
     assert version is not None  # noqa: S101 - there are rules, so there is a version
     doubts: dict[int, str] = {}
     for name in _UNSETTLED:
-        if name in uki.sections and not (name == ".profile" and version >= _SINCE[name]):
+        if name in uki.sections and not (name == ".profile" and version >= MEASURED_SINCE[name]):
             said = f"the UKI has a `{name}` section, which is measured by circumstances that are not settled here"
             doubts |= dict.fromkeys((9, 11, 12) if name == ".profile" else (11,), said)
     if separators and version >= 261:

@@ -23,6 +23,8 @@ def why_not(target: Target, catalogue: Catalogue) -> str | None:
     distro, tee, cloud = catalogue.distros[target.distro], catalogue.tees[target.tee], catalogue.clouds[target.cloud]
     if tee.reason is not None:
         return tee.reason
+    if target.tee in distro.tees:
+        return distro.tees[target.tee]
     for owner, architectures in (
         (distro, distro.architectures),
         (tee, tee.architectures),

@@ -12,18 +12,19 @@ from podvm_builder.tools.lock import lock
 TARGET = "debian-13/snp/libvirt"
 
 
-def build_once(shared: Path, *sets: str) -> Path:
-    """Return the output folder of :data:`TARGET` with selftest components below a folder that all processes share.
+def build_once(shared: Path, *sets: str, target: str = TARGET) -> Path:
+    """Return the output folder of a target with selftest components below a folder that all processes share.
 
     Args:
         shared: the folder.
         sets: settings as for ``--set``; an image with the same ones is built once.
+        target: what to build.
     """
     out = shared / ("-".join(sets) or "plain").replace("=", "-")
-    folder = out / Target.parse(TARGET).folder
-    with lock(shared / f"{out.name}.lock", wait=lambda _pid: None):
+    folder = out / Target.parse(target).folder
+    with lock(shared / f"{out.name}-{folder.name}.lock", wait=lambda _pid: None):
         if not (folder / "manifest.json").exists():
-            command = [sys.executable, "-m", "podvm_builder", "build", TARGET, "-o", str(out)]
+            command = [sys.executable, "-m", "podvm_builder", "build", target, "-o", str(out)]
             done = subprocess.run(
                 [*command, "--components", "selftest", *(word for one in sets for word in ("--set", one))],
                 stdin=subprocess.DEVNULL,

@@ -131,6 +131,15 @@ def test_kernel_version_falls_back_to_the_uname_section() -> None:
     assert kernel_version(BytesReader(build_kernel(b"5.10.0-x"))) == "5.10.0-x"
 
 
+def test_what_the_stub_does_not_use_may_overlap() -> None:
+    magic = next(one for one in parse_pe(BytesReader(build_uki())).sections if one.name == ".sdmagic")
+    sbat = Section(name=b".sbat", data=b"sbat,1", virtual_address=magic.virtual_address - 4)
+    assert parse_uki(BytesReader(build_uki(stub=b"252.39-1~deb12u2", extra=[sbat]))).stub_version == 252
+    for stub in (b"254", b"257.13-1~deb13u1"):
+        with pytest.raises(FormatError, match=r"`.sdmagic` overlaps"):
+            parse_uki(BytesReader(build_uki(stub=stub, extra=[sbat])))
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
