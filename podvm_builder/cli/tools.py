@@ -69,7 +69,7 @@ def show(*, cache: Path | None, output_format: str) -> None:
 
 
 @command.command()
-@click.option("--all", "everything", is_flag=True, help="Packages, package layers and firmware as well.")
+@click.option("--all", "everything", is_flag=True, help="Packages, package layers, firmware and components as well.")
 @cache_option
 def remove(*, everything: bool, cache: Path | None) -> None:
     """Remove the tree.
@@ -87,4 +87,4 @@ def remove(*, everything: bool, cache: Path | None) -> None:
     say(f"removed {removed} tools tree{'' if removed == 1 else 's'}")
     if everything:
         remove_contents(place)
-        say("removed packages, package layers and firmware")
+        say("removed packages, package layers, firmware and blobs of registries")

@@ -6,6 +6,7 @@
     packages/              packages that were downloaded, as mkosi keeps them
     layers/<rootfs id>/    installed packages of an image, mkosi's incremental cache
     firmware/<sha256>/     firmware files that were fetched
+    oci/                   blobs of registries, by their digest
     work/                  builds under way; what a killed one left is removed by the next
     locks/
 
@@ -96,13 +97,13 @@ def refuse_while_busy(cache: Path) -> None:
 
 
 def remove_contents(cache: Path) -> None:
-    """Remove packages, package layers and firmware.
+    """Remove packages, package layers, firmware and the blobs of registries.
 
     Raises:
         Lacking: PVB312, something could not be deleted; PVB316, a build is under way.
     """
     refuse_while_busy(cache)
-    for name in ("packages", "layers", "firmware"):
+    for name in ("packages", "layers", "firmware", "oci"):
         remove(cache / name)
 
 
