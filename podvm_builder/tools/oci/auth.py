@@ -140,7 +140,7 @@ class Authority:
         if urlsplit(realm).scheme not in ("http", "https"):
             raise Failure(RemoteError(f"`{self._host}` names no address for tokens", code=PROTOCOL))
         query = {"service": parameters["service"]} if parameters.get("service") else {}
-        query["scope"] = parameters.get("scope") or f"repository:{repository}:{actions}"
+        query["scope"] = _scope(parameters.get("scope"), repository, actions)
         if credentials is not None and credentials.identity_token:
             form = {"grant_type": "refresh_token", "client_id": _CLIENT, "refresh_token": credentials.identity_token}
             request = Request(
@@ -161,6 +161,14 @@ class Authority:
         if response.status_code != 200:
             raise self._http.refused(response, PROTOCOL)
         return f"Bearer {_read_token(self._http.body(response, _MAX_ANSWER), realm)}"
+
+
+def _scope(asked: str | None, repository: str, actions: str) -> str:
+    """Return what the token is to be for: what the registry names, or more where more will be done."""
+    own = f"repository:{repository}:{actions}"
+    if asked is None or not asked.startswith(f"repository:{repository}:"):
+        return asked or own
+    return own if set(asked.rpartition(":")[2].split(",")) <= set(actions.split(",")) else asked
 
 
 def _read_token(data: bytes, realm: str) -> str:

@@ -229,6 +229,7 @@ def _reason(error: BaseException) -> str:
         inner = getattr(error, "reason", None)
         if not isinstance(inner, BaseException):
             inner = next((one for one in reversed(error.args) if isinstance(one, BaseException)), None)
+        inner = inner or error.__cause__
         if inner is None:
             break
         error = inner
@@ -237,8 +238,6 @@ def _reason(error: BaseException) -> str:
         return f"certificate: {words}" if hasattr(error, "verify_message") else str(words)
     if isinstance(error, urllib3.exceptions.IncompleteRead):
         return "the connection was closed in the middle"
-    if isinstance(error, urllib3.exceptions.NameResolutionError):
-        return "its name is not known"
     if isinstance(error, HTTPError) and type(error).__name__ == "ProtocolError":
         return "the connection broke off"
     return type(error).__name__
