@@ -23,8 +23,10 @@ from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.model.plan import Plan
 from podvm_builder.model.recipe import RecipeTree
 from podvm_builder.recipes.mkosi import render
-from podvm_builder.refvalues import export_all, reference_values
+from podvm_builder.refvalues import ExportRequest, export_all
+from podvm_builder.refvalues.admission import allowances
 from podvm_builder.report.page import page
+from podvm_builder.report.refvalues import notice
 from podvm_builder.report.sbom import sbom
 from podvm_builder.tools.cache import layer_date, layer_folder, layer_lock, prune_layers, work_folder
 from podvm_builder.tools.files import FileReader, hashing_threads, replace_folder, write_atomic, writing
@@ -254,7 +256,10 @@ def _firmware(plan: Plan, *, tree: ToolsTree, options: Options, mirrors: Mirrors
 def _export(folder: Path, measurements: MeasurementSet) -> tuple[tuple[str, ...], str]:
     """Write the reference values in every form; return the files' names, or why there are none."""
     try:
-        files = export_all(reference_values(measurements))
+        # a build is no publication: the folder says of itself what its image is not fit for
+        allowed = allowances(measurements.flags)
+        request = ExportRequest(measurements=measurements, allow=allowed)
+        files = {"NOTICE.txt": notice(request.values(), allowed).encode(), **export_all(request)}
     except Finding as finding:
         return (), finding.message
     for name, data in files.items():

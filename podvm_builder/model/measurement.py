@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from podvm_builder.model.event import Event
+    from podvm_builder.model.fact import Facts
     from podvm_builder.model.region import Region
 
 
@@ -96,3 +97,7 @@ class MeasurementSet:
     evidence: str = ""
     """The verifier's evidence type (:class:`podvm_builder.model.plan.EvidencePlan`): ``snp``, ``tdx``,
     ``az-snp-vtpm``, ``az-tdx-vtpm``, ``tpm`` or ``none``; empty where the measurements are of a bare file."""
+    boots: tuple[str, ...] = ()
+    """Boot paths that the profile lists; rows of others are for proofs and no one's reference values. Empty: all."""
+    facts: Facts = field(default_factory=dict)
+    """What the profile says of the machines: what a verifier compares and no image decides."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-JsonValue = str | tuple[str, ...]
-"""A text where the policy tests equality, a tuple (a JSON array) where it tests membership."""
+Scalar = str | int | bool
+JsonValue = Scalar | tuple[Scalar, ...]
+"""A scalar where the policy tests equality, a tuple (a JSON array) where it tests membership."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +17,8 @@ class ReferenceValue:
     """As the verifier's policy asks for it, e.g. ``snp_launch_measurement``."""
     value: JsonValue
     register: str
-    """The register that it was taken from, e.g. ``snp.launch_digest``."""
+    """The register that it was taken from, e.g. ``snp.launch_digest``; for what a platform decides, ``fact`` and the
+    name of the fact, e.g. ``fact snp_microcode``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,9 @@ class ReferenceValues:
     values: tuple[ReferenceValue, ...]
     omitted: tuple[Omission, ...]
     platform: tuple[str, ...]
-    """Names that the policy reads as well, and whose values the machine decides and not the image."""
+    """Names that the policy reads as well, whose values the machine decides and which were not said."""
+    wanted_facts: tuple[str, ...]
+    """The facts (:data:`podvm_builder.model.fact.FACTS`) that would give those."""
     identified_by: tuple[str, ...]
     """Exported registers whose values are this image's; empty where any image passes."""
     not_compared: tuple[str, ...]

@@ -1,152 +1,232 @@
-"""What Trustee's default attestation policy asks for, by evidence type and version.
+"""Reference values in the forms that Trustee takes.
 
-The table restates ``ear_default_policy_cpu.rego`` of Trustee 0.19 to 0.21: the names it passes to
-``query_reference_value``, the claim each is compared with, the encoding of that claim, and whether the policy
-tests membership (the value must be an array; a bare string never matches) or equality (the value must be a
-scalar; an array never matches). A name is here only where an image or its firmware decides the value; those
-that the platform decides are listed by name, so that a user can be told of them.
+Equal values give equal bytes: there is no clock here, so what expires is said by the caller.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+import base64
+import json
 
-from podvm_builder.errors import InputError
+from podvm_builder.refvalues import records
+from podvm_builder.refvalues.records import KEYED_SINCE, VERSION, dump, flat_map
+from podvm_builder.refvalues.registry import ExportRequest, Files, FlatMap, Format, wrong
+from podvm_builder.refvalues.uris import FORMAT as URIS
 
-NEWEST = "0.21"
-SUPPORTED = ("0.19", "0.20", "0.21")
-_AZURE_FROM = "0.20"
-_VERSION = re.compile(r"v?(\d+\.\d+)(?:\.\d+)?")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyName:
-    """One reference value that the default policy compares with a measured claim by membership."""
-
-    name: str
-    register: str
-    alg: str
-    """Bank or algorithm of the register that the claim carries."""
-    encoding: str = "hex"
-    """``hex``, lower case, or ``base64``, the standard alphabet with padding."""
+FOLDER = "reference_value"
+"""Namespace of reference values in Trustee's key-value storage: a folder of ``LocalFs``, a file of ``LocalJson``."""
+_ARRAY_KEY, _KEYED_KEY = "reference-values.json", "reference_value"
+_SLASH = "\\x2F"
+"""What ``LocalFs`` writes for a slash of a key, these four characters."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyRules:
-    """What the default policy reads for one evidence type."""
-
-    measured: tuple[PolicyName, ...]
-    platform: tuple[str, ...]
-    """Names whose value the machine, its processor's firmware or its owner decides; none is exported."""
-    caution: str | None = None
-    """What the policy does not catch, however well its values are filled in."""
+def rvps_sample(request: ExportRequest) -> bytes:
+    """Return the flat map ``{name: value}``, indented."""
+    return dump(flat_map(request.values()), indent=2)
 
 
-# Whoever runs in the guest may extend a PCR. PCR 11 is zero until the UKI's stub extends it, so another system can
-# reach the same value with the same digests; PCR 4 was extended by the firmware before that system ran.
-_PCR11_ALONE = (
-    "Trustee's default policy reads PCR 11 alone, which another system can extend to the same value; "
-    "a policy of your own that also compares PCR 4 tells them apart"
-)
-_SNP_TCB = ("snp_bootloader", "snp_microcode", "snp_snp_svn", "snp_tee_svn")
-_SNP_CONFIGURATION = (
-    "snp_smt_enabled",
-    "snp_tsme_enabled",
-    "snp_guest_abi_major",
-    "snp_guest_abi_minor",
-    "snp_single_socket",
-    "snp_smt_allowed",
-)
-_AZ_SNP_PLATFORM = (
-    "tcb_bootloader",
-    "tcb_microcode",
-    "tcb_snp",
-    "tcb_tee",
-    "smt_enabled",
-    "tsme_enabled",
-    "abi_major",
-    "abi_minor",
-    "single_socket",
-    "smt_allowed",
-)
-
-RULES: dict[str, PolicyRules] = {
-    "snp": PolicyRules(
-        measured=(PolicyName(name="snp_launch_measurement", register="snp.launch_digest", alg="sha384"),),
-        platform=_SNP_TCB + _SNP_CONFIGURATION,
-    ),
-    "tdx": PolicyRules(
-        measured=(
-            PolicyName(name="mr_td", register="tdx.mrtd", alg="sha384"),
-            PolicyName(name="rtmr_1", register="tdx.rtmr1", alg="sha384"),
-            PolicyName(name="rtmr_2", register="tdx.rtmr2", alg="sha384"),
-        ),
-        platform=("xfam",),
-    ),
-    "az-snp-vtpm": PolicyRules(
-        measured=(
-            PolicyName(name="measurement", register="snp.launch_digest", alg="sha384", encoding="base64"),
-            PolicyName(name="snp_pcr11", register="tpm.pcr11", alg="sha256"),
-        ),
-        platform=_AZ_SNP_PLATFORM,
-        caution=_PCR11_ALONE,
-    ),
-    "az-tdx-vtpm": PolicyRules(
-        measured=(
-            PolicyName(name="mr_td", register="tdx.mrtd", alg="sha384"),
-            PolicyName(name="tdx_pcr11", register="tpm.pcr11", alg="sha256"),
-        ),
-        platform=("xfam",),
-        caution=_PCR11_ALONE,
-    ),
-    "tpm": PolicyRules(
-        measured=(PolicyName(name="tpm_pcr11", register="tpm.pcr11", alg="sha256"),),
-        platform=("trusted_aks",),
-        caution=_PCR11_ALONE,
-    ),
-}
+def rvps_message(request: ExportRequest) -> bytes:
+    """Return the registration message; its payload is the flat map in standard, padded base64."""
+    payload = base64.b64encode(dump(flat_map(request.values()))).decode("ascii")
+    return dump({"version": VERSION, "type": "sample", "payload": payload}, indent=2)
 
 
-def policy_rules(evidence: str, trustee: str = NEWEST) -> PolicyRules:
-    """Return what Trustee's default policy of a version reads for an evidence type.
+def rvps_records(request: ExportRequest) -> bytes:
+    """Return the records that Trustee stores, an array."""
+    values = request.values()
+    return dump(records.records(values, expiration=request.options.expiration, version=request.version), indent=2)
 
-    Args:
-        evidence: ``snp``, ``tdx``, ``az-snp-vtpm``, ``az-tdx-vtpm`` or ``tpm``.
-        trustee: version as ``0.21``, ``0.21.0`` or ``v0.21.0``.
+
+def local_json(request: ExportRequest) -> bytes:
+    """Return the file of the ``LocalJson`` storage."""
+    return records.local_json(request.values(), expiration=request.options.expiration, version=request.version)
+
+
+def local_fs(request: ExportRequest) -> Files:
+    """Return the files of the ``LocalFs`` storage below its ``dir_path``."""
+    found = records.records(request.values(), expiration=request.options.expiration, version=request.version)
+    return {f"{FOLDER}/{one['name'].replace('/', _SLASH)}": dump(one) for one in found}
+
+
+def operator_configmap(request: ExportRequest) -> bytes:
+    """Return the manifest of the operator's ConfigMap; its one key is the file of the ``LocalJson`` storage."""
+    options = request.options
+    lines = [
+        "apiVersion: v1",
+        "kind: ConfigMap",
+        "metadata:",
+        f"  name: {_yaml_text(options.name)}",
+        f"  namespace: {_yaml_text(options.namespace)}",
+        "data:",
+        f"  {_KEYED_KEY if request.version >= KEYED_SINCE else _ARRAY_KEY}: |",
+        *(f"    {line}" for line in local_json(request).decode("ascii").splitlines()),
+    ]
+    return ("\n".join(lines) + "\n").encode("ascii")
+
+
+def read_rvps_sample(data: bytes) -> FlatMap:
+    """Read the flat map.
 
     Raises:
-        InputError: the version is not one whose names are confirmed here (PVB603), or there is no rule for
-            the evidence type (PVB604).
+        FormatError: not a JSON object, or too large (PVB607).
     """
-    version = _version(trustee)
-    rules = RULES.get(evidence)
-    if rules is None:
-        said = f"there is no reference value for evidence `{evidence}`" if evidence else "the evidence type is not said"
-        raise InputError(
-            f"{said}; Trustee's default policy has names for {', '.join(f'`{name}`' for name in RULES)}",
-            code="PVB604",
-            hint=None if evidence else "`--evidence KIND` says what the machine will send to Trustee",
-        )
-    if evidence.startswith("az-") and _key(version) < _key(_AZURE_FROM):
-        raise InputError(
-            f"Trustee {version} reads no evidence of `{evidence}`: its default policy looks under another name",
-            code="PVB603",
-            hint=f"Trustee {_AZURE_FROM} mended that; update Trustee and say `--trustee {_AZURE_FROM}` or newer",
-        )
-    return rules
+    return dict(records.as_object(records.parse_json(data, "rvps-sample"), "rvps-sample"))
 
 
-def _version(text: str) -> str:
-    match = _VERSION.fullmatch(text)
-    if match is None or match[1] not in SUPPORTED:
-        raise InputError(
-            f"reference values for Trustee `{text}` are not supported",
-            code="PVB603",
-            hint=f"{SUPPORTED[0]} to {SUPPORTED[-1]} read these names in these types; older ones differ in both",
-        )
-    return match[1]
+def read_rvps_message(data: bytes) -> FlatMap:
+    """Read the registration message and its payload.
+
+    Raises:
+        FormatError: not a ``sample`` message of the known version, or a payload that is not the standard, padded
+            base64 of a flat map (PVB607).
+    """
+    message = records.as_object(records.parse_json(data, "rvps-message"), "rvps-message")
+    if message.get("version", VERSION) != VERSION:
+        raise wrong(f"rvps-message: version `{message['version']}`, not `{VERSION}`")
+    if message.get("type") != "sample":
+        raise wrong(f"rvps-message: type `{message.get('type')}`, not `sample`")
+    return read_rvps_sample(records.from_base64(message.get("payload"), "rvps-message: payload", b"+/"))
 
 
-def _key(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
+def read_rvps_records(data: bytes) -> FlatMap:
+    """Read an array of stored records.
+
+    Raises:
+        FormatError: PVB607.
+    """
+    return records.read_array(data, "rvps-records")
+
+
+def read_local_fs(files: Files) -> FlatMap:
+    """Read the files of the ``LocalFs`` storage.
+
+    Raises:
+        FormatError: a file's record does not carry the file's name (PVB607).
+    """
+    found: FlatMap = {}
+    for path, data in files.items():
+        folder, _, key = path.rpartition("/")
+        name, value = records.read_record(records.parse_json(data, path), path)
+        if folder.rpartition("/")[2] not in {FOLDER, ""} or key.replace(_SLASH, "/") != name:
+            raise wrong(f"{path}: the record names itself `{name}`")
+        found[name] = value
+    return found
+
+
+def read_operator_configmap(data: bytes) -> FlatMap:
+    """Read the operator's ConfigMap and its records.
+
+    Raises:
+        FormatError: not a ConfigMap with one of the keys that the operator mounts, or a record that Trustee would
+            not read (PVB607).
+    """
+    import yaml
+
+    records.bounded(data, "operator-configmap")
+    try:
+        manifest = yaml.safe_load(data)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise wrong(f"operator-configmap: not YAML: {error}") from error
+    top = records.as_object(manifest, "operator-configmap")
+    if (top.get("apiVersion"), top.get("kind")) != ("v1", "ConfigMap"):
+        raise wrong("operator-configmap: not a ConfigMap of apiVersion v1")
+    content = records.as_object(top.get("data"), "operator-configmap: data")
+    keys = [key for key in (_KEYED_KEY, _ARRAY_KEY) if key in content]
+    if len(keys) != 1 or not isinstance(content[keys[0]], str):
+        raise wrong(f"operator-configmap: neither `{_KEYED_KEY}` nor `{_ARRAY_KEY}` is a text")
+    read = records.read_keyed if keys == [_KEYED_KEY] else records.read_array
+    return read(content[keys[0]].encode(), keys[0])
+
+
+def _yaml_text(text: str) -> str:
+    # a name such as `no` or `1e3` is text only in quotes, and JSON's quotes are YAML's
+    return json.dumps(text)
+
+
+def _is_message(_: bytes, parsed: object) -> bool:
+    return isinstance(parsed, dict) and {"type", "payload"} <= parsed.keys()
+
+
+def _is_configmap(data: bytes, parsed: object) -> bool:
+    if isinstance(parsed, dict):
+        return parsed.get("kind") == "ConfigMap"
+    return parsed is None and b"ConfigMap" in data
+
+
+def _is_records(_: bytes, parsed: object) -> bool:
+    return isinstance(parsed, list) and all(isinstance(item, dict) for item in parsed)
+
+
+def _is_keyed(_: bytes, parsed: object) -> bool:
+    """Tell the file of ``LocalJson`` from a flat map: every value is a text, and one of them is a record's base64."""
+    if not isinstance(parsed, dict) or not parsed or not all(isinstance(text, str) for text in parsed.values()):
+        return False
+    # the base64 of `{"`
+    return any(text.startswith("eyJ") for text in parsed.values())
+
+
+def _is_sample(_: bytes, parsed: object) -> bool:
+    return isinstance(parsed, dict)
+
+
+FORMATS = (
+    Format(
+        name="rvps-sample",
+        title="the flat map `{name: value}`, for reading, comparing and other tools",
+        file="rvps-sample.json",
+        media="application/json",
+        encode=rvps_sample,
+        decode=read_rvps_sample,
+        recognise=_is_sample,
+        in_build=True,
+    ),
+    Format(
+        name="rvps-message",
+        title="the registration message, for `rvps-tool register` and the KBS's `POST /kbs/v0/reference-value`",
+        file="rvps-message.json",
+        media="application/json",
+        encode=rvps_message,
+        decode=read_rvps_message,
+        recognise=_is_message,
+        in_build=True,
+    ),
+    Format(
+        name="rvps-records",
+        title="the stored records, an array",
+        file="rvps-records.json",
+        media="application/json",
+        encode=rvps_records,
+        decode=read_rvps_records,
+        recognise=_is_records,
+    ),
+    Format(
+        name="local-json",
+        title="the file of the `LocalJson` storage",
+        file="local-json.json",
+        media="application/json",
+        encode=local_json,
+        decode=records.read_local_json,
+        recognise=_is_keyed,
+    ),
+    Format(
+        name="local-fs",
+        title="the files of the `LocalFs` storage, a folder",
+        file="local-fs",
+        media="application/json",
+        encode=local_fs,
+        decode_files=read_local_fs,
+        since=KEYED_SINCE,
+        why_not="its `LocalFs` storage is a database that is not written by hand",
+    ),
+    Format(
+        name="operator-configmap",
+        title="a ConfigMap manifest for the Trustee operator, `spec.kbsRvpsRefValuesConfigMapName`",
+        file="operator-configmap.yaml",
+        media="application/yaml",
+        encode=operator_configmap,
+        decode=read_operator_configmap,
+        recognise=_is_configmap,
+        in_build=True,
+    ),
+    URIS,
+)

@@ -94,6 +94,8 @@ def test_what_is_made(bench: Bench) -> None:
         "logs/mkosi.log",
         "manifest.json",
         "measurements.json",
+        "reference-values/NOTICE.txt",
+        "reference-values/attestation-policy.rego",
         "reference-values/operator-configmap.yaml",
         "reference-values/rvps-message.json",
         "reference-values/rvps-sample.json",

@@ -10,8 +10,8 @@ import pytest
 from podvm_builder.cli.app import run
 from podvm_builder.formats.documents import measurements_to_json
 from podvm_builder.model.measurement import MeasurementSet
-from podvm_builder.refvalues import EXPORTERS, export, reference_values
-from tests.support.measurement_sets import FIRMWARE, measurement_set, predicted, snp_set, tdx_set, vtpm_set
+from podvm_builder.refvalues import FORMATS, export
+from tests.support.measurement_sets import FIRMWARE, measurement_set, predicted, request, snp_set, tdx_set, vtpm_set
 
 
 def write(folder: Path, measurements: MeasurementSet) -> str:
@@ -20,13 +20,16 @@ def write(folder: Path, measurements: MeasurementSet) -> str:
     return str(file)
 
 
-@pytest.mark.parametrize("form", EXPORTERS)
+@pytest.mark.parametrize("form", [name for name, one in FORMATS.items() if one.decode is not None])
 def test_stdout_is_the_document_and_stderr_the_talk(
     form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["refvalues", "export", write(tmp_path, snp_set(flags=("selftest",))), "--to", form]) == 0
+    assert (
+        run(["refvalues", "export", write(tmp_path, snp_set(flags=("selftest",))), "--to", form, "--allow-selftest"])
+        == 0
+    )
     captured = capsys.readouterr()
-    assert captured.out.encode() == export(reference_values(snp_set()), form)
+    assert captured.out.encode() == export(request(snp_set(flags=("selftest",)), allow=frozenset({"selftest"})), form)
     assert "snp_launch_measurement: 2 value(s) from snp.launch_digest\n" in captured.err
     assert "identifies the image: yes (by snp.launch_digest)\n" in captured.err
     assert "caution: the image holds the selftest programs" in captured.err
@@ -51,7 +54,7 @@ def test_a_file_is_written_whole_and_can_be_shown(tmp_path: Path, capsys: pytest
 
 def test_a_policy_that_compares_too_little_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["refvalues", "export", write(tmp_path, vtpm_set("az-snp-vtpm")), "--to", "rvps-sample"]) == 0
-    line = "identifies the image: in part (by tpm.pcr11; the default policy does not compare tpm.pcr04, tpm.pcr12)\n"
+    line = "identifies the image: in part (by tpm.pcr11; the policy does not compare tpm.pcr04, tpm.pcr12)\n"
     assert line in capsys.readouterr().err
 
 
@@ -74,11 +77,20 @@ def test_an_image_that_the_values_do_not_identify_needs_leave(
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (["--trustee", "0.12"], "PVB603"),
+        (["--trustee", "0.11"], "PVB603"),
         (["--evidence", "se"], "PVB604"),
         (["--expires", "tomorrow"], "PVB605"),
         (["--name", "A B"], "PVB605"),
-        (["--to", "corim"], "PVB100"),
+        (["--to", "no-such-form"], "PVB100"),
+        (["--use-rvps"], "PVB100"),
+        (["--policy", "operator", "--trustee", "0.20"], "PVB603"),
+        (["--policy", "operator", "--to", "rego"], "PVB100"),
+        (["--to", "local-fs"], "PVB100"),
+        (["--to", "local-fs", "--trustee", "0.18"], "PVB603"),
+        (["--to", "rvps-uri", "--trustee", "0.17"], "PVB603"),
+        (["--fact", "snp_microcode"], "PVB611"),
+        (["--fact", "nothing=1"], "PVB611"),
+        (["--fact", "snp_microcode=256"], "PVB611"),
     ],
 )
 def test_bad_options_exit_2(

@@ -29,6 +29,8 @@ def test_the_folder_is_whole_and_is_what_the_manifest_says(built_image: Path) ->
         "manifest.json",
         "measurements.json",
         "logs/mkosi.log",
+        "reference-values/NOTICE.txt",
+        "reference-values/attestation-policy.rego",
         "reference-values/rvps-sample.json",
         "reference-values/rvps-message.json",
         "reference-values/operator-configmap.yaml",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from podvm_builder.model.measurement import Basis, Identification, Measurement, MeasurementSet, Status
+from podvm_builder.refvalues import ExportRequest
 
 IMAGE = Basis(kind="image", digest="sha256:" + "11" * 32)
 FIRMWARE = Basis(kind="firmware", digest="sha256:" + "22" * 32)
@@ -23,7 +26,7 @@ def measurement_set(
 ) -> MeasurementSet:
     return MeasurementSet(
         target="debian-13/snp/libvirt",
-        ids={},
+        ids={"image": "ab" * 32},
         identifies_image=Identification(value=bool(by), by=by, reason=reason),
         logs={},
         regions={},
@@ -67,3 +70,8 @@ def vtpm_set(evidence: str) -> MeasurementSet:
         predicted("tpm.pcr11", b"\x12" * 48, alg="sha384", boot="disk"),
         by=("tpm.pcr04", "tpm.pcr11", "tpm.pcr12"),
     )
+
+
+def request(measurements: MeasurementSet, **changes: Any) -> ExportRequest:
+    """Return a request for a set's export, of the newest Trustee unless it is changed."""
+    return ExportRequest(measurements=measurements, **changes)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from podvm_builder.errors import FormatError
-from podvm_builder.refvalues.readers import read_any, read_rvps_sample
+from podvm_builder.refvalues import read_any
+from podvm_builder.refvalues.trustee import read_rvps_sample
 
 
 @pytest.mark.parametrize(

@@ -116,12 +116,12 @@ def test_selftest_and_debug_are_cautioned() -> None:
     assert [caution.split()[0] for caution in values.cautions] == ["the", "this"]
 
 
-@pytest.mark.parametrize("version", ["0.19", "0.20", "0.21", "v0.21.0"])
-def test_versions_with_the_same_names_are_taken(version: str) -> None:
+@pytest.mark.parametrize("version", ["0.12", "0.13", "0.18", "0.19", "0.20", "0.21", "v0.21.0"])
+def test_versions_are_taken(version: str) -> None:
     assert flat_map(reference_values(snp_set(), trustee=version))["snp_launch_measurement"]
 
 
-@pytest.mark.parametrize("version", ["0.18", "0.22", "1", "newest", ""])
+@pytest.mark.parametrize("version", ["0.11", "0.22", "1", "newest", "", "0.21-rc1", "\u0660.21"])
 def test_other_versions_are_refused(version: str) -> None:
     with pytest.raises(InputError) as caught:
         reference_values(snp_set(), trustee=version)
