@@ -27,7 +27,7 @@ def admit(flags: Collection[str], allow: Collection[str]) -> None:
     Raises:
         Finding: PVB608, naming every reason that was not let pass.
     """
-    refused = [_REASONS[flag] for flag in flags if flag in _REASONS and _REASONS[flag][0] not in allow]
+    refused = [(word, reason) for word, reason in refusals(flags).items() if word not in allow]
     if refused:
         raise Finding(
             f"the image {' and '.join(reason for _, reason in refused)}",
@@ -36,6 +36,11 @@ def admit(flags: Collection[str], allow: Collection[str]) -> None:
         )
 
 
+def refusals(flags: Iterable[str]) -> dict[str, str]:
+    """Return why an image with these flags is refused, by the word that lets it pass."""
+    return dict(_REASONS[flag] for flag in flags if flag in _REASONS)
+
+
 def allowances(flags: Iterable[str]) -> frozenset[str]:
     """Return the words that let an image with these flags pass."""
-    return frozenset(_REASONS[flag][0] for flag in flags if flag in _REASONS)
+    return frozenset(refusals(flags))

@@ -21,7 +21,8 @@ from dataclasses import replace
 from podvm_builder.model.fact import Facts
 from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.refvalues.default_policy import AZ_SNP_MEASUREMENT, PCR_ALONE, literal, of_register
-from podvm_builder.refvalues.rules import Check, Encoding, Policy, Rule
+from podvm_builder.refvalues.rules import Check, Encoding, Op, Policy, Rule
+from podvm_builder.refvalues.versions import LAST
 
 _PCRS = ("04", "07", "09", "12")
 _PREFIX = {"az-snp-vtpm": ("snp", "tpm."), "az-tdx-vtpm": ("tdx", "tpm."), "tpm": ("tpm", "")}
@@ -87,6 +88,8 @@ def extended(default: Policy, measurements: MeasurementSet, facts: Facts) -> Pol
             rules = _also(_paravisor_to_hardware(rules), "executables", _known(pcrs, valued))
             if ("tpm.pcr04", "sha256") in valued:
                 cautions = tuple(text for text in cautions if text != PCR_ALONE)
+        case "snp":
+            rules = tuple(replace(rule, checks=tuple(map(_as_sent, rule.checks))) for rule in rules)
         case "se":
             rules, cautions = _SE, ()
         case "cca":
@@ -100,6 +103,13 @@ def extended(default: Policy, measurements: MeasurementSet, facts: Facts) -> Pol
 
 def _known(checks: Iterable[Check], valued: set[tuple[str, str]]) -> tuple[Check, ...]:
     return tuple(check for check in checks if (check.register, check.alg) in valued)
+
+
+def _as_sent(check: Check) -> Check:
+    """Compare what the verifier sends, where the default policy of an old version compares what it never does."""
+    if check.claim == "launch_measurement":
+        return replace(check, claim="measurement")
+    return replace(check, literal="false") if check.op is Op.IS and check.literal == 0 and check.until < LAST else check
 
 
 def _paravisor_to_hardware(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:

@@ -138,3 +138,93 @@ def test_what_a_file_says_is_harmless_to_a_terminal(tmp_path: Path, capsys: pyte
 def test_measurements_are_no_reference_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["refvalues", "show", write(tmp_path, snp_set())]) == 2
     assert "`podvm-measurements/1` document; `refvalues export` makes values of it" in capsys.readouterr().err
+
+
+FACTS = ["snp_bootloader=4", "snp_microcode=209", "snp_firmware=22", "snp_tee=0"]
+
+
+def test_check_tells_what_to_expect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write(tmp_path, snp_set())
+    assert run(["refvalues", "check", source, "--trustee", "0.21"]) == 1
+    assert "status: contraindicated\n" in capsys.readouterr().out
+    told = [word for fact in FACTS for word in ("--fact", fact)]
+    assert run(["refvalues", "check", source, *told]) == 0
+    assert "status: affirming\n" in capsys.readouterr().out
+    assert run(["refvalues", "check", source, *told, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["trust_vector"] == {
+        "instance-identity": 0,
+        "configuration": 3,
+        "executables": 3,
+        "file-system": 0,
+        "hardware": 2,
+        "runtime-opaque": 0,
+        "storage-opaque": 0,
+        "sourced-data": 0,
+    }
+    assert found["claims"]["snp"]["reported_tcb_microcode"] == 209
+
+
+def test_check_says_that_any_image_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unbound = measurement_set("snp", predicted("snp.launch_digest", b"\x0c" * 48, FIRMWARE), reason="firmware only")
+    told = [word for fact in FACTS for word in ("--fact", fact)]
+    assert run(["refvalues", "check", write(tmp_path, unbound), *told]) == 1
+    assert "\nany image passes\n" in capsys.readouterr().out
+
+
+def test_a_selftest_image_needs_leave(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["refvalues", "export", write(tmp_path, snp_set(flags=("selftest",))), "--to", "rvps-message"]
+    assert run(arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "error[PVB608]" in captured.err
+    assert "--allow-selftest" in captured.err
+    assert run([*arguments, "--allow-selftest"]) == 0
+
+
+def test_the_files_of_a_storage_are_written_into_a_new_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = write(tmp_path, tdx_set()), tmp_path / "store"
+    arguments = ["refvalues", "export", source, "--to", "local-fs", "-o", str(out)]
+    assert run(arguments) == 0
+    assert sorted(path.name for path in (out / "reference_value").iterdir()) == ["mr_td", "rtmr_1", "rtmr_2"]
+    capsys.readouterr()
+    assert run(["refvalues", "show", str(out)]) == 0
+    assert capsys.readouterr().out.startswith("form: local-fs\n")
+    assert run(arguments) == 2
+    assert "error[PVB324]" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_names_of_uris_carry_what_tells_variants_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write(tmp_path, snp_set())
+    arguments = [
+        "refvalues",
+        "export",
+        source,
+        "--to",
+        "rvps-uri",
+        "--uri-path",
+        "example.com/podvm",
+        "--uri-tag",
+        "v1",
+    ]
+    assert run(arguments) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "rvps:///example.com/podvm/snp/measurement/vcpus-1:v1": "0a" * 48,
+        "rvps:///example.com/podvm/snp/measurement/vcpus-2:v1": "0b" * 48,
+    }
+
+
+def test_a_policy_is_exported_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "policy.rego"
+    arguments = ["refvalues", "export", write(tmp_path, tdx_set()), "--to", "rego", "-o", str(out)]
+    assert run(arguments) == 0
+    capsys.readouterr()
+    assert run(["refvalues", "show", str(out)]) == 0
+    assert f"rtmr_1: any of 1\n  {'02' * 48}\n" in capsys.readouterr().out
+    assert run([*arguments, "--use-rvps"]) == 0
+    capsys.readouterr()
+    assert run(["refvalues", "show", str(out)]) == 0
+    assert "mr_td: asked of the RVPS\n" in capsys.readouterr().out

@@ -72,6 +72,39 @@ def vtpm_set(evidence: str) -> MeasurementSet:
     )
 
 
+PCRS = {index: bytes([0x40 + index]) * 32 for index in (4, 7, 9, 11, 12)}
+"""What a vTPM set of all PCRs that are worth comparing predicts."""
+
+
+def pcr_set(evidence: str, *, without: tuple[int, ...] = ()) -> MeasurementSet:
+    """Return a vTPM's set of all PCRs worth comparing; those of ``without`` cannot be predicted."""
+    rows = (
+        unknown(f"tpm.pcr{index:02d}", Status.UNPREDICTABLE, "a boot secret", alg="sha256")
+        if index in without
+        else predicted(f"tpm.pcr{index:02d}", value, alg="sha256", boot="disk")
+        for index, value in PCRS.items()
+    )
+    return measurement_set(evidence, *rows, by=("tpm.pcr04", "tpm.pcr11", "tpm.pcr12"))
+
+
+def se_set() -> MeasurementSet:
+    return measurement_set(
+        "se",
+        predicted("se.tag", b"\x5e" * 16, alg="gcm"),
+        predicted("se.image_phkh", b"\x5f" * 32, alg="sha256"),
+        by=("se.tag",),
+    )
+
+
+def cca_set() -> MeasurementSet:
+    return measurement_set(
+        "cca",
+        predicted("cca.rim", b"\xca" * 32, alg="sha256"),
+        predicted("cca.rem0", b"\xcb" * 32, alg="sha256"),
+        by=("cca.rim", "cca.rem0"),
+    )
+
+
 def request(measurements: MeasurementSet, **changes: Any) -> ExportRequest:
     """Return a request for a set's export, of the newest Trustee unless it is changed."""
     return ExportRequest(measurements=measurements, **changes)
