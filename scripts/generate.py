@@ -4,7 +4,7 @@
 ``docs/cli.md``                every command's `--help`
 ``docs/errors.md``             the pages of the error codes
 ``README.md``                  the support matrix, between its markers
-``schemas/``                   the JSON Schema of profiles
+``schemas/``                   the JSON Schemas of profiles and component sets
 ``mkosi/``                     the rendered recipes of the reference targets
 =============================  ==================================================
 """
@@ -42,6 +42,7 @@ def main() -> int:
         Path("docs/errors.md"): errors_page(),
         Path("README.md"): with_matrix((PROJECT / "README.md").read_text(encoding="utf-8")),
         Path("schemas/profile.schema.json"): output("schema", "profile"),
+        Path("schemas/components.schema.json"): output("schema", "components"),
     }
     different = [path for path, text in wanted.items() if current(path) != text]
     if check:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from podvm_builder.build.linking import check_linking
 from podvm_builder.build.mkosi import Conditions, Inputs, run_mkosi
 from podvm_builder.build.outputs import collect, make_manifest, read_packages, settle
 from podvm_builder.build.progress import Steps
@@ -17,6 +18,7 @@ from podvm_builder.errors import Finding, Lacking
 from podvm_builder.formats.documents import measurements_to_json
 from podvm_builder.formats.manifest import manifest_to_json
 from podvm_builder.measure.image import measure_image
+from podvm_builder.model.components import GuestComponents
 from podvm_builder.model.layout import MANIFEST, MEASUREMENTS, RAW, UKI
 from podvm_builder.model.manifest import ImageManifest, PackageRecord
 from podvm_builder.model.measurement import MeasurementSet
@@ -72,7 +74,7 @@ class Built:
     mirrors: Mirrors
 
 
-def build_image(plan: Plan, components: Mapping[str, bytes], *, options: Options, steps: Steps) -> Built:
+def build_image(plan: Plan, components: GuestComponents, *, options: Options, steps: Steps) -> Built:
     """Build a plan's image, measure it, and export its reference values.
 
     Everything is made beside the output folder, which is replaced in one step at the end: whatever happens before
@@ -80,7 +82,7 @@ def build_image(plan: Plan, components: Mapping[str, bytes], *, options: Options
 
     Args:
         plan: what to build.
-        components: path in the image to content.
+        components: the guest's programs.
         options: where, and with what help.
         steps: shows the progress of :data:`STEPS`.
 
@@ -88,6 +90,7 @@ def build_image(plan: Plan, components: Mapping[str, bytes], *, options: Options
         BuildFailed: PVB410, mkosi failed; PVB413, it made something else.
         Lacking: the machine lacks a program, a right or space; PVB411, another process builds the same folder.
         RemoteError: PVB302, a package mirror refused or did not answer.
+        Finding: PVB758, a component lacks a library that it is linked with.
         InputError: the plan cannot be rendered or measured.
     """
     folder = options.out / plan.target.folder
@@ -100,7 +103,7 @@ def build_image(plan: Plan, components: Mapping[str, bytes], *, options: Options
             mirrors = find_mirrors(options.mirror, suite=plan.distro.release)
             steps.say(f"packages come from {mirrors.archive or 'the default mirror'}, by {mirrors.origin}")
         with steps.step("render"):
-            recipe = render(plan, components)
+            recipe = render(plan, components.files)
         new = options.out / f".{plan.target.folder}.new-{secrets.token_hex(4)}"
         try:
             with writing(new):
@@ -118,7 +121,11 @@ def build_image(plan: Plan, components: Mapping[str, bytes], *, options: Options
                     steps=steps,
                 )
             with steps.step("inspect"):
-                manifest = make_manifest(plan, recipe, folder=new, packages=packages, components=components, tree=tree)
+                for note in check_linking(new / RAW, components):
+                    steps.note(note)
+                manifest = make_manifest(
+                    plan, recipe, folder=new, packages=packages, components=components.records, tree=tree
+                )
                 _write_json(new / MANIFEST, manifest_to_json(manifest))
             with steps.step("measure"):
                 firmware = _firmware(plan, tree=tree, options=options, mirrors=mirrors, steps=steps)

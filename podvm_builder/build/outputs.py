@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from podvm_builder.errors import BuildFailed
 from podvm_builder.formats.uki import parse_uki
-from podvm_builder.guest.components import COMPONENTS
 from podvm_builder.guest.payload import PHASES
 from podvm_builder.model.layout import RAW, UKI
 from podvm_builder.model.manifest import ComponentRecord, FileRecord, ImageManifest, PackageRecord
@@ -74,7 +71,7 @@ def make_manifest(
     *,
     folder: Path,
     packages: tuple[PackageRecord, ...],
-    components: Mapping[str, bytes],
+    components: tuple[ComponentRecord, ...],
     tree: ToolsTree,
 ) -> ImageManifest:
     """Return what was built in ``folder`` from a plan."""
@@ -83,7 +80,7 @@ def make_manifest(
         profile=plan.profile,
         ids=plan.ids,
         recipe=recipe_digest(recipe),
-        flags=flags(plan),
+        flags=flags(plan, components),
         root_hash=read_root_hash(folder / UKI),
         root_format=plan.image.root_format,
         phases=PHASES if plan.measure.phases else (),
@@ -101,32 +98,22 @@ def make_manifest(
             for name in (RAW, UKI)
         },
         packages=packages,
-        components=component_records(plan.components, components),
+        components=components,
     )
 
 
-def flags(plan: Plan) -> tuple[str, ...]:
-    """Return what a verifier must know of an image: that its agents are stand-ins, or that it can be logged into."""
+def flags(plan: Plan, components: tuple[ComponentRecord, ...]) -> tuple[str, ...]:
+    """Return what a verifier must know of an image.
+
+    Some of its agents are stand-ins; it can be logged into; where some of its agents came from was not verified.
+    """
+    origins = {component.verification for component in components}
     said = (
-        ("selftest", plan.components == "selftest"),
+        ("selftest", "selftest" in origins),
         ("debug", plan.target.variant == "debug"),
-        ("unverified-components", plan.components not in ("selftest", "none")),
+        ("unverified-components", "unverified" in origins),
     )
     return tuple(flag for flag, holds in said if holds)
-
-
-def component_records(source: str, components: Mapping[str, bytes]) -> tuple[ComponentRecord, ...]:
-    """Return a record for each file of the components, sorted by path."""
-    names = {component.path: component.name for component in COMPONENTS}
-    return tuple(
-        ComponentRecord(
-            name=names.get(path, path.rsplit("/", 1)[-1]),
-            path=f"/{path}",
-            sha256=hashlib.sha256(data).hexdigest(),
-            source=source,
-        )
-        for path, data in sorted(components.items())
-    )
 
 
 def settle(folder: Path) -> None:

@@ -28,6 +28,7 @@ COMMANDS: CommandTable = {
     "eventlog": ("eventlog", "Show, replay and compare event logs."),
     "evidence": ("evidence", "Learn what a machine's firmware measures."),
     "refvalues": ("refvalues", "Export reference values to a verifier."),
+    "components": ("components", "Pin the guest's programs, and verify where they come from."),
     "doctor": ("doctor", "Say what this machine lacks, and how to get it."),
     "tools": ("tools", "Make, show or remove the private tools tree."),
     "schema": ("schema", "Print the JSON Schema of a document."),

@@ -68,11 +68,12 @@ def command(
         # a proof of two builds needs two whole builds
         fresh=fresh or verify,
     )
+    guest = resolved.load(options.cache)
     documents = []
     for number, plan in enumerate(resolved.plans):
         steps = Steps(len(STEPS) + len(VERIFY_STEPS) * verify, sys.stderr)
         steps.note(f"building {plan.target}")
-        built = build_image(plan, resolved.components, options=options, steps=steps)
+        built = build_image(plan, guest, options=options, steps=steps)
         verified = verify_image(plan, built, options=options, steps=steps) if verify else None
         folder = out / plan.target.folder
         files = tuple(folder / "reference-values" / path.name for path in built.reference_values)

@@ -39,11 +39,13 @@ def command(
     """
     from podvm_builder.build.recipe import check_recipe, write_recipe
     from podvm_builder.recipes.mkosi import render
+    from podvm_builder.tools.cache import open_cache
 
     resolved = resolve(source, sets, components=components, firmware=firmware)
+    guest = resolved.load(open_cache(None) if resolved.lock is not None else Path())
     # all of them before the first is written: a plan that cannot be rendered leaves every folder as it was
     trees = [
-        (plan, out if resolved.target else out / plan.target.folder, render(plan, resolved.components))
+        (plan, out if resolved.target else out / plan.target.folder, render(plan, guest.files))
         for plan in resolved.plans
     ]
     for _, folder, tree in trees:

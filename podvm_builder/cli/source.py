@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from podvm_builder.cli.place import say
 from podvm_builder.errors import InputError, Place
 from podvm_builder.tools.inputs import open_input
 from podvm_builder.tools.unreadable import unreadable
 
 if TYPE_CHECKING:
     from podvm_builder.model.axes import Target
+    from podvm_builder.model.components import ComponentLock, GuestComponents
     from podvm_builder.model.plan import Plan
+    from podvm_builder.model.recipe import RecipeTree
     from podvm_builder.planning.profile import Profile
 
 _MAX_BYTES = 512 * 1024
@@ -42,7 +45,7 @@ def set_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--components`` and ``--firmware``, whose paths may be anywhere."""
     function = click.option("--firmware", metavar="NAME|FILE", help="Firmware to predict for.")(function)
-    return click.option("--components", metavar="DIR|selftest|none", help="The guest's programs.")(function)
+    return click.option("--components", metavar="LOCK|DIR|selftest|none", help="The guest's programs.")(function)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +53,30 @@ class Resolved:
     """What a command works on."""
 
     plans: tuple[Plan, ...]
-    components: Mapping[str, bytes]
-    """Path in the image, without the leading slash, to content."""
+    components: GuestComponents | None
+    """The guest's programs; None where a lock says them: see :meth:`load`."""
+    lock: ComponentLock | None
+    lock_folder: Path
+    """What paths in the lock are relative to."""
     base: Path
     """The folder that relative paths in the plans are relative to."""
     target: bool
     """Whether a target was named, which is one plan, and not a profile, which may grow to several."""
+
+    def load(self, cache: Path) -> GuestComponents:
+        """Return the guest's programs; those of a lock are fetched, where they are not in the cache, and verified.
+
+        Raises:
+            PodvmError: one cannot be had, or is not what the lock says.
+        """
+        if self.components is not None:
+            return self.components
+        from podvm_builder.build.components.loading import load_lock
+        from podvm_builder.cli.components_place import supplier
+
+        assert self.lock is not None  # noqa: S101 - one of them is there
+        with supplier(self.lock_folder, cache) as reached:
+            return load_lock(self.lock, reached, say=say)
 
 
 def resolve(
@@ -72,22 +93,33 @@ def resolve(
     from podvm_builder.planning.ask import chosen_components
     from podvm_builder.planning.identity import components_digest
     from podvm_builder.planning.make import make_plans
+    from podvm_builder.supply.fit import check_fit
 
     known = catalogue()
     asked, base = read_source(source)
     chosen = components if components is not None else chosen_components(asked, known, sets)
-    content = load_components(chosen, Path.cwd() if components is not None else base, anywhere=components is not None)
+    found = find_components(chosen, Path.cwd() if components is not None else base, anywhere=components is not None)
     if firmware is not None and firmware not in known.firmware:
         firmware = str(Path(firmware).resolve())
     plans = make_plans(
         asked,
         known,
         sets,
-        components_digest=components_digest(payload_identity(content)),
+        components_digest=components_digest(payload_identity(found.identity)),
         components=components if components in (None, "selftest", "none") else str(Path(components).resolve()),
         firmware=firmware,
     )
-    return Resolved(plans=plans, components=content, base=base, target=isinstance(asked, Target))
+    if found.lock is not None:
+        for plan in plans:
+            check_fit(found.lock, plan)
+    return Resolved(
+        plans=plans,
+        components=found.components,
+        lock=found.lock,
+        lock_folder=found.folder,
+        base=base,
+        target=isinstance(asked, Target),
+    )
 
 
 def read_source(text: str) -> tuple[Profile | Target, Path]:
@@ -140,34 +172,64 @@ def inside(base: Path, value: str) -> Path:
     return path
 
 
-def load_components(name: str, base: Path, *, anywhere: bool) -> dict[str, bytes]:
-    """Read the components of a set or folder: path in the image, without the leading slash, to content.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundComponents:
+    """The components that were chosen: at hand, or in a lock."""
+
+    identity: RecipeTree
+    """What of them enters ``rootfs_id``."""
+    components: GuestComponents | None
+    lock: ComponentLock | None
+    folder: Path
+
+
+def find_components(name: str, base: Path, *, anywhere: bool) -> FoundComponents:
+    """Find the components that a choice means.
 
     Args:
-        name: ``selftest``, ``none``, or the path of a folder that holds the components by name.
+        name: ``selftest``, ``none``, or the path of a lock or of a folder that holds the components by name.
         base: what a relative path is relative to.
         anywhere: whether the path may lead out of ``base``.
 
     Raises:
-        InputError: the folder or a file cannot be read (PVB122), leads out of ``base`` (PVB113), or does not
-            hold the guest's components (PVB401, PVB402).
+        InputError: the lock, the folder or a file cannot be read (PVB122), leads out of ``base`` (PVB113), the folder
+            does not hold the guest's components (PVB401, PVB402), or the lock is none that can be used.
     """
-    from podvm_builder.guest.components import place_components, selftest
+    from podvm_builder.guest.components import SELFTEST, selftest, unlocked_components
 
-    if name == "none":
-        return {}
-    if name == "selftest":
-        return selftest()
-    folder = base / name if anywhere else inside(base, name)
+    path = base / name if anywhere or name in (SELFTEST, "none") else inside(base, name)
+    if name == SELFTEST:
+        found = unlocked_components(selftest(), source=SELFTEST)
+    elif name == "none":
+        found = unlocked_components({}, source="none")
+    elif path.is_file():
+        from podvm_builder.build.components.loading import lock_identity
+        from podvm_builder.cli.components_place import read_lock
+
+        lock = read_lock(path)
+        return FoundComponents(identity=lock_identity(lock), components=None, lock=lock, folder=path.parent)
+    else:
+        found = unlocked_components(_read_folder(path), source=str(path.resolve()))
+    return FoundComponents(identity=found.identity, components=found, lock=None, folder=base)
+
+
+def _read_folder(folder: Path) -> RecipeTree:
+    from podvm_builder.guest.components import place_components
+    from podvm_builder.model.components import PROGRAM_MODE
+    from podvm_builder.model.recipe import RecipeFile
+
     try:
         names = [path.name for path in folder.iterdir()]
     except OSError as error:
         raise InputError(
             f"cannot read the components in `{folder}`: {error.strerror}",
             code="PVB122",
-            hint="`--components` takes a folder that holds the programs by name, `selftest`, or `none`",
+            hint="`--components` takes a lock, a folder that holds the programs by name, `selftest`, or `none`",
         ) from None
-    return {path: _component(folder / file) for file, path in place_components(names, folder=str(folder)).items()}
+    return {
+        path: RecipeFile(data=_component(folder / file), mode=PROGRAM_MODE)
+        for file, path in place_components(names, folder=str(folder)).items()
+    }
 
 
 def _component(path: Path) -> bytes:

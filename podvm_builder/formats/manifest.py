@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from podvm_builder.errors import FormatError
-from podvm_builder.model.manifest import ComponentRecord, FileRecord, ImageManifest, PackageRecord
+from podvm_builder.model.manifest import VERIFICATIONS, ComponentRecord, FileRecord, ImageManifest, PackageRecord
 from podvm_builder.model.plan import BOOT_PATHS, PLATFORM_VMMS, SECURE_BOOT, EvidencePlan, Ids, PlatformPlan
 
 SCHEMA = "podvm-manifest/1"
@@ -90,7 +90,15 @@ def _package(value: object, at: str) -> PackageRecord:
 def _component(value: object, at: str) -> ComponentRecord:
     row = _Object(value, at)
     return ComponentRecord(
-        name=row.text("name"), path=row.text("path"), sha256=row.hex("sha256"), source=row.text("source")
+        name=row.text("name"),
+        path=row.text("path"),
+        sha256=row.hex("sha256"),
+        source=row.text("source"),
+        # builds before 0.4 did not say these
+        digest=row.text("digest", ""),
+        licence=row.text("licence", "NOASSERTION"),
+        verification=row.get("verification", _one_of(VERIFICATIONS)) if row.has("verification") else "unverified",
+        note=row.text("note", ""),
     )
 
 
@@ -148,8 +156,11 @@ class _Object:
     def get(self, key: str, read: Callable[[object, str], T]) -> T:
         return read(*self._get(key))
 
-    def text(self, key: str) -> str:
-        return _text(*self._get(key))
+    def has(self, key: str) -> bool:
+        return key in self._value
+
+    def text(self, key: str, default: str | None = None) -> str:
+        return default if default is not None and key not in self._value else _text(*self._get(key))
 
     def texts(self, key: str) -> tuple[str, ...]:
         return self.list(key, _text)

@@ -7,11 +7,15 @@ anywhere. They prove the wiring, not that the real programs work.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from podvm_builder.errors import InputError
 from podvm_builder.guest.files import template_files
+from podvm_builder.model.components import DOCUMENT_MODE, PROGRAM_MODE, GuestComponents
+from podvm_builder.model.manifest import ComponentRecord
+from podvm_builder.model.recipe import RecipeFile, RecipeTree
 
 SELFTEST = "selftest"
 
@@ -39,11 +43,14 @@ COMPONENTS = tuple(
 )
 
 
-def selftest() -> dict[str, bytes]:
-    """Return the selftest set: path in the image to content."""
+def selftest() -> RecipeTree:
+    """Return the selftest set: path in the image, without the leading slash, to file."""
     return {
-        f"usr/local/{'lib' if name.endswith('.sh') else 'bin'}/{name}": data
+        f"usr/local/{'lib' if document else 'bin'}/{name}": RecipeFile(
+            data=data, mode=DOCUMENT_MODE if document else PROGRAM_MODE
+        )
         for name, data in template_files(SELFTEST).items()
+        for document in [name.endswith(".sh")]
     }
 
 
@@ -72,3 +79,31 @@ def place_components(names: Iterable[str], *, folder: str) -> dict[str, str]:
             hint=f"put all of {', '.join(known)} there, or build with `--components selftest`",
         )
     return {name: known[name] for name in given}
+
+
+def unlocked_components(files: RecipeTree, *, source: str) -> GuestComponents:
+    """Return components that no lock names: the selftest set, those of a folder, or none.
+
+    Args:
+        files: path in the image, without the leading slash, to file.
+        source: ``selftest``, ``none``, or the folder's path.
+    """
+    names = {component.path: component.name for component in COMPONENTS}
+    own = source == SELFTEST
+    return GuestComponents(
+        identity=files,
+        files=files,
+        records=tuple(
+            ComponentRecord(
+                name=names.get(path, path.rsplit("/", 1)[-1]),
+                path=f"/{path}",
+                sha256=(digest := hashlib.sha256(file.data).hexdigest()),
+                source=source,
+                digest=f"sha256:{digest}",
+                licence="Apache-2.0" if own else "NOASSERTION",
+                verification="selftest" if own else "unverified",
+                note="a stand-in of podvm-build" if own else "taken from a folder as it was",
+            )
+            for path, file in sorted(files.items())
+        ),
+    )

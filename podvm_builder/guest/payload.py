@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from podvm_builder.catalog.load import catalogue
+from podvm_builder.errors import InputError
 from podvm_builder.guest.files import template_files
 from podvm_builder.guest.setup import UNITS, catalogue_files, setup_files
 from podvm_builder.model.plan import Plan
@@ -23,33 +24,39 @@ PHASES = ("sysinit", "ready")
 phases of an initrd are absent, as ours is not systemd."""
 
 
-def payload(plan: Plan, components: Mapping[str, bytes]) -> RecipeTree:
+def payload(plan: Plan, components: RecipeTree) -> RecipeTree:
     """Return the payload of a plan: path in the image, without the leading slash, to file.
 
     Args:
         plan: says which units are enabled or masked.
-        components: path in the image to content, see :mod:`podvm_builder.guest.components`.
+        components: path in the image, without the leading slash, to file; see :mod:`podvm_builder.guest.components`.
+
+    Raises:
+        InputError: PVB748, a component would take the place of one of the guest's own files.
     """
-    files = {
-        **template_files("guest"),
-        **catalogue_files(catalogue().clouds),
-        **setup_files(plan.guest),
-        **components,
-    }
+    files = {**template_files("guest"), **catalogue_files(catalogue().clouds), **setup_files(plan.guest)}
+    if taken := sorted(files.keys() & components.keys()):
+        raise InputError(
+            f"a component would take the place of the guest's own `/{taken[0]}`",
+            code="PVB748",
+            hint="give it another `install` in its set, and lock again",
+        )
     tree = {path: RecipeFile(data=data, mode=0o755 if "/bin/" in path else 0o644) for path, data in files.items()}
+    tree |= components
     tree[PRESET] = RecipeFile(data=_preset(plan.units))
     # an empty unit file masks a unit as a link to /dev/null does (systemd.unit(5)), and a recipe has no links
     tree |= {f"{UNITS}/{unit}": RecipeFile(data=b"") for unit, state in plan.units.items() if state == "mask"}
     return {path: tree[path] for path in sorted(tree)}
 
 
-def payload_identity(components: Mapping[str, bytes]) -> dict[str, bytes]:
+def payload_identity(components: RecipeTree) -> dict[str, bytes]:
     """Return the content that a plan does not spell out but its root file system holds or is made by.
 
     Its digest belongs into ``rootfs_id``: the components, the guest's files, and the scripts of the recipe.
     """
     scripts = {f"recipe/{path}": data for path, data in template_files("mkosi").items()}
-    return {**template_files("guest"), **catalogue_files(catalogue().clouds), **components, **scripts}
+    own = {path: file.data for path, file in components.items()}
+    return {**template_files("guest"), **catalogue_files(catalogue().clouds), **own, **scripts}
 
 
 def _preset(units: Mapping[str, str]) -> bytes:

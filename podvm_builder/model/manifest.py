@@ -27,6 +27,10 @@ class PackageRecord:
     arch: str
 
 
+VERIFICATIONS = ("verified", "unverified", "selftest")
+"""What is known of a component's origin."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentRecord:
     """One guest component and where it stands in the image."""
@@ -36,7 +40,16 @@ class ComponentRecord:
     sha256: str
     """Hex."""
     source: str
-    """``selftest`` or the path it was given by."""
+    """``selftest``, the path of the folder it was given in, or the kind and name of a lock's source."""
+    digest: str = ""
+    """Of the source: an artifact's manifest, an archive, or the file itself; ``sha256:…``. Empty where an older build
+    did not say."""
+    licence: str = "NOASSERTION"
+    """SPDX licence expression."""
+    verification: str = "unverified"
+    """``verified``, ``unverified``, or ``selftest`` for a stand-in of ours."""
+    note: str = ""
+    """Who signed it, or why it was accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

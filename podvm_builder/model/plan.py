@@ -166,7 +166,7 @@ class Plan:
     units: Mapping[str, str]
     """systemd units whose preset differs from `disable`: name to ``enable`` or ``mask``."""
     components: str
-    """``selftest``, ``none``, or the path of a folder of components."""
+    """``selftest``, ``none``, or the path of a component lock or a folder of components."""
     measure: MeasurePlan
     guest: GuestPlan
     platform: PlatformPlan

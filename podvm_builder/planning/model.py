@@ -183,8 +183,8 @@ class ProfileDocument(_Model):
     """Features, all of which go into every image."""
     exclude: Annotated[list[Exclude], Field(examples=[[{"tee": "tdx", "cloud": "aws"}]])] | None = None
     """Combinations to leave out."""
-    components: Annotated[str, Field(examples=["selftest", "none", "components"])] | None = None
-    """`selftest`, `none`, or the path of a folder beside the profile that holds the guest's components."""
+    components: Annotated[str, Field(examples=["components.lock.yaml", "selftest", "none"])] | None = None
+    """The guest's programs: a component lock or a folder of programs beside the profile, `selftest`, or `none`."""
     kernel: Kernel | None = None
     packages: Annotated[Words, Field(examples=[{"append": ["iptables"]}])] | None = None
     """Packages of the root file system, besides the kernel's."""

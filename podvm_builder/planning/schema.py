@@ -15,7 +15,7 @@ def profile_schema(catalogue: Catalogue) -> dict[str, Any]:
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "podvm-build profile",
-        **_tidy(schema),
+        **tidy(schema),
     }
     definitions = schema["$defs"]
     for owner in (schema, definitions["Exclude"]):
@@ -35,13 +35,13 @@ def _axes(catalogue: Catalogue) -> dict[str, list[str]]:
     }
 
 
-def _tidy(value: Any) -> Any:
+def tidy(value: Any) -> Any:
     """Drop ``null`` (a key without a value is an error), empty defaults, and titles that repeat the key."""
     if isinstance(value, list):
-        return [_tidy(item) for item in value]
+        return [tidy(item) for item in value]
     if not isinstance(value, dict):
         return value
-    kept = {key: _tidy(item) for key, item in value.items() if not _noise(key, item)}
+    kept = {key: tidy(item) for key, item in value.items() if not _noise(key, item)}
     choices = [choice for choice in kept.get("anyOf", ()) if choice != {"type": "null"}]
     if len(choices) == 1:
         del kept["anyOf"]

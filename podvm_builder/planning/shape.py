@@ -1,13 +1,15 @@
-"""The shape of a profile document: what pydantic finds, told with its place and a suggestion."""
+"""The shape of a YAML document: what pydantic finds, told with its place and a suggestion."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from podvm_builder.catalog.yaml_nodes import Document, ListNode, MapNode, Node, ScalarNode, Spot, plain
 from podvm_builder.errors import InputError
@@ -32,35 +34,65 @@ _TAGS = {
 }
 
 
-def shape_errors(document: Document, root: MapNode, *, whole: bool) -> list[InputError]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What a document must look like."""
+
+    model: type[BaseModel]
+    what: str
+    """What the document is called, in the plural."""
+    schema: str
+    """The value of its key ``schema``."""
+    missing: Mapping[str, str]
+    """What to do where a key is missing."""
+    groups: tuple[str, ...]
+    """Keys whose own keys are suggested where one of them stands in the wrong place."""
+
+
+PROFILE = Shape(
+    model=ProfileDocument,
+    what="profiles",
+    schema="1",
+    missing={
+        "schema": "begin the profile with `schema: 1`",
+        "distro": "add e.g. `distro: debian-13`; `podvm-build list distros` shows them",
+        "tee": "add e.g. `tee: snp`; `podvm-build list tees` shows them",
+        "cloud": "add e.g. `cloud: libvirt`; `podvm-build list clouds` shows them",
+    },
+    groups=("kernel", "image", "measure", "guest", "platform"),
+)
+
+
+def shape_errors(document: Document, root: MapNode, *, whole: bool, shape: Shape = PROFILE) -> list[InputError]:
     """Return what is wrong with the keys and types of a document.
 
     Args:
         document: where ``root`` came from.
-        root: the profile, or a part of one.
-        whole: whether keys that a profile must have are missed.
+        root: the document's mapping, or that of a part of one.
+        whole: whether keys that a document must have are missed.
+        shape: what is expected.
     """
     try:
-        ProfileDocument.model_validate(plain(root))
+        shape.model.model_validate(plain(root))
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
     else:
         return []
     return [
-        _error(document, root, detail)
+        _error(document, root, detail, shape)
         for detail in found
         if whole or detail["type"] != "missing" or len(detail["loc"]) > 1
     ]
 
 
-def _error(document: Document, root: MapNode, detail: Mapping[str, Any]) -> InputError:
+def _error(document: Document, root: MapNode, detail: Mapping[str, Any], shape: Shape) -> InputError:
     keys, node, spot, key_spot = _walk(root, detail["loc"])
     kind, context = detail["type"], detail.get("ctx", {})
     name = ".".join(keys)
     if kind == "missing":
-        return _missing(document, root, str(detail["loc"][-1]))
+        return _missing(document, keys, spot, str(detail["loc"][-1]), shape)
     if kind == "extra_forbidden":
-        return _unknown_key(document, keys, key_spot)
+        return _unknown_key(document, keys, key_spot, shape)
     note = None
     if kind == "literal_error":
         words = re.findall(r"'([^']*)'", context["expected"]) or [context["expected"]]
@@ -68,10 +100,10 @@ def _error(document: Document, root: MapNode, detail: Mapping[str, Any]) -> Inpu
         note = _did_you_mean(get_close_matches(str(_shown(node)), words, n=1))
         if name == "schema":
             return InputError(
-                f"`schema` must be `1`, not {_describe(node)}",
+                f"`schema` must be `{shape.schema}`, not {_describe(node)}",
                 code="PVB105",
                 place=document.place(spot),
-                hint="this release reads profiles of schema 1",
+                hint=f"this release reads {shape.what} of schema {shape.schema}",
             )
     elif kind == "union_tag_invalid":
         wanted = _either([_TAGS[tag] for tag in re.findall(r"'([^']*)'", context["expected_tags"])])
@@ -105,23 +137,20 @@ def _walk(root: MapNode, loc: tuple[str | int, ...]) -> tuple[list[str], Node, S
     return keys, node, spot, key_spot
 
 
-def _missing(document: Document, root: MapNode, key: str) -> InputError:
-    hint = {
-        "schema": "begin the profile with `schema: 1`",
-        "distro": "add e.g. `distro: debian-13`; `podvm-build list distros` shows them",
-        "tee": "add e.g. `tee: snp`; `podvm-build list tees` shows them",
-        "cloud": "add e.g. `cloud: libvirt`; `podvm-build list clouds` shows them",
-    }.get(key)
-    # a key that is not there has no place of its own
-    return InputError(f"`{key}` is missing", code="PVB105", place=document.place(Spot(root.spot.line, 1, 1)), hint=hint)
+def _missing(document: Document, keys: list[str], spot: Spot, key: str, shape: Shape) -> InputError:
+    where = f" in `{'.'.join(keys)}`" if keys else ""
+    # a key that is not there has no place of its own: the group's, or the document's
+    place = document.place(spot if keys else Spot(spot.line, 1, 1))
+    hint = None if keys else shape.missing.get(key)
+    return InputError(f"`{key}` is missing{where}", code="PVB105", place=place, hint=hint)
 
 
-def _unknown_key(document: Document, keys: list[str], spot: Spot) -> InputError:
+def _unknown_key(document: Document, keys: list[str], spot: Spot, shape: Shape) -> InputError:
     parent, key = keys[:-1], keys[-1]
-    near = get_close_matches(key, _children(parent), n=1) or [
-        path for path in _paths() if path.rpartition(".")[2] == key
+    near = get_close_matches(key, _children(parent, shape), n=1) or [
+        path for path in _paths(shape) if path.rpartition(".")[2] == key
     ]
-    known = ", ".join(_children(parent))
+    known = ", ".join(_children(parent, shape))
     where = f" in `{'.'.join(parent)}`" if parent else ""
     return InputError(
         f"unknown key `{key}`{where}",
@@ -131,12 +160,17 @@ def _unknown_key(document: Document, keys: list[str], spot: Spot) -> InputError:
     )
 
 
-def _children(parent: list[str]) -> list[str]:
-    model: type[BaseModel] | None = ProfileDocument
+def _children(parent: list[str], shape: Shape) -> list[str]:
+    model: type[BaseModel] | None = shape.model
     for key in parent:
-        field = model.model_fields.get(key) if model else None
-        model = next(_models(field.annotation), None) if field else None
-    return [field.alias or name for name, field in model.model_fields.items()] if model else []
+        field = _fields(model).get(key)
+        model = next(_models(field.annotation), None) if field else model
+    return list(_fields(model))
+
+
+def _fields(model: type[BaseModel] | None) -> dict[str, FieldInfo]:
+    """Return the fields of a model by their keys."""
+    return {field.alias or name: field for name, field in model.model_fields.items()} if model else {}
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -146,10 +180,8 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models(argument)
 
 
-def _paths() -> list[str]:
-    return [
-        f"{group}.{key}" for group in ("kernel", "image", "measure", "guest", "platform") for key in _children([group])
-    ]
+def _paths(shape: Shape) -> list[str]:
+    return [f"{group}.{key}" for group in shape.groups for key in _children([group], shape)]
 
 
 def _did_you_mean(near: list[str]) -> str | None:

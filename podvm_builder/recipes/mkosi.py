@@ -6,11 +6,11 @@ The tree holds no mirror and no path of the machine: both are inputs of the buil
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from podvm_builder.catalog.load import catalogue
 from podvm_builder.errors import InputError
+from podvm_builder.guest.components import SELFTEST, selftest
 from podvm_builder.guest.files import template_files
 from podvm_builder.guest.payload import payload
 from podvm_builder.model.plan import Plan
@@ -23,12 +23,12 @@ ESP_MIB = 36
 EXECUTABLE = ("mkosi.finalize", "initrd-init")
 
 
-def render(plan: Plan, components: Mapping[str, bytes]) -> RecipeTree:
+def render(plan: Plan, components: RecipeTree) -> RecipeTree:
     """Return the recipe of a plan: path to file, sorted.
 
     Args:
         plan: what to build.
-        components: path in the image to content, see :mod:`podvm_builder.guest.components`.
+        components: path in the image, without the leading slash, to file; see :mod:`podvm_builder.guest.components`.
 
     Raises:
         InputError: a value cannot be written in mkosi's configuration.
@@ -36,7 +36,7 @@ def render(plan: Plan, components: Mapping[str, bytes]) -> RecipeTree:
     values = {
         "plan": plan,
         "arch": catalogue().architectures[plan.target.arch].mkosi,
-        "image_id": image_name(plan),
+        "image_id": image_name(plan, components),
         "seed": seed(plan.ids.rootfs),
         "esp_mib": ESP_MIB,
     }
@@ -59,9 +59,14 @@ def render(plan: Plan, components: Mapping[str, bytes]) -> RecipeTree:
     return {path: tree[path] for path in sorted(tree)}
 
 
-def image_name(plan: Plan) -> str:
-    """Return the image's name, which os-release holds as ``IMAGE_ID``: it says selftest and debug."""
-    words = ["podvm", plan.components if plan.components == "selftest" else "", plan.target.variant]
+def image_name(plan: Plan, components: RecipeTree) -> str:
+    """Return the image's name, which os-release holds as ``IMAGE_ID``: it says selftest and debug.
+
+    One stand-in among the components is enough, wherever it came from.
+    """
+    stand_ins = {file.data for file in selftest().values()}
+    found = any(file.data in stand_ins for file in components.values())
+    words = ["podvm", SELFTEST if found else "", plan.target.variant]
     return "-".join(word for word in words if word and word != "production")
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from podvm_builder.model.manifest import ImageManifest
+from podvm_builder.model.manifest import ComponentRecord, ImageManifest
 from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.report.measurements import render_measurements
 from podvm_builder.report.text import printable_lines
@@ -39,6 +39,7 @@ def render_build(build: BuildFacts) -> str:
     lines.append(f"  root hash  {manifest.root_hash}")
     if manifest.flags:
         lines.append(f"  flags  {', '.join(manifest.flags)}")
+    lines += [f"  components  {line}" for line in _origins(manifest.components)]
     if build.verified:
         lines.append("  reproducible: a second build gave the same bytes")
     lines += ["", render_measurements(build.measurements), ""]
@@ -48,6 +49,14 @@ def render_build(build: BuildFacts) -> str:
     else:
         lines.append(f"reference values: none ({build.no_reference_values})")
     return printable_lines("\n".join(lines))
+
+
+def _origins(components: Sequence[ComponentRecord]) -> list[str]:
+    """Return what is known of where the components came from, each kind in a line."""
+    found: dict[str, list[str]] = {}
+    for component in components:
+        found.setdefault(component.verification, []).append(component.name)
+    return [f"{kind}: {', '.join(dict.fromkeys(names))}" for kind, names in sorted(found.items())]
 
 
 def build_to_json(build: BuildFacts) -> dict[str, Any]:
@@ -60,6 +69,7 @@ def build_to_json(build: BuildFacts) -> dict[str, Any]:
         "flags": list(build.manifest.flags),
         "root_hash": build.manifest.root_hash,
         "files": {name: asdict(record) for name, record in build.manifest.files.items()},
+        "components": [asdict(component) for component in build.manifest.components],
         "identifies_image": {"value": identifies.value, "by": list(identifies.by), "reason": identifies.reason},
         "reference_values": list(build.reference_values),
         "no_reference_values": build.no_reference_values or None,

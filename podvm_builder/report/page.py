@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from podvm_builder.model.manifest import ImageManifest
+from podvm_builder.model.manifest import ComponentRecord, ImageManifest
 from podvm_builder.model.measurement import Measurement, MeasurementSet
 
 _STYLE = (
@@ -35,10 +35,18 @@ def page(manifest: ImageManifest, measurements: MeasurementSet) -> str:
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>\n'
         f"<h1>{title}</h1>\n<table>\n"
         + "\n".join(f"<tr><th>{escape(name)}<td><code>{escape(value)}</code>" for name, value in facts)
+        + "\n</table>\n<h2>Components</h2>\n<table>\n<tr><th>path<th>from<th>digest<th>licence<th>origin\n"
+        + "\n".join(map(_component, manifest.components))
         + "\n</table>\n<h2>Registers</h2>\n<table>\n<tr><th>register<th>algorithm<th>status<th>for<th>value or reason\n"
         + rows
         + "\n</table>\n</html>\n"
     )
+
+
+def _component(one: ComponentRecord) -> str:
+    origin = f"{one.verification}: {one.note}" if one.note else one.verification
+    cells = (f"<code>{escape(one.path)}</code>", escape(one.source), f"<code>{escape(one.digest)}</code>")
+    return "<tr>" + "".join(f"<td>{cell}" for cell in (*cells, escape(one.licence), escape(origin)))
 
 
 def _row(row: Measurement) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 from podvm_builder.model.layout import RAW
 from podvm_builder.model.manifest import ImageManifest, PackageRecord
 
+_NO_LICENCE = "NOASSERTION"
+
 
 def sbom(manifest: ImageManifest, *, distribution: str) -> dict[str, Any]:
     """Return the bill of materials. The same manifest gives the same document: it has no serial number and no time.
@@ -26,9 +28,18 @@ def sbom(manifest: ImageManifest, *, distribution: str) -> dict[str, Any]:
             "bom-ref": f"file:{component.path}",
             "name": component.name,
             "hashes": [{"alg": "SHA-256", "content": component.sha256}],
+            # nobody said anything about it: then the document does not either
+            **({} if component.licence == _NO_LICENCE else {"licenses": [{"expression": component.licence}]}),
             "properties": [
-                {"name": "podvm-build:path", "value": component.path},
-                {"name": "podvm-build:source", "value": component.source},
+                {"name": f"podvm-build:{name}", "value": value}
+                for name, value in (
+                    ("path", component.path),
+                    ("source", component.source),
+                    ("digest", component.digest),
+                    ("verification", component.verification),
+                    ("note", component.note),
+                )
+                if value
             ],
         }
         for component in manifest.components

@@ -26,14 +26,14 @@ from podvm_builder.build.mkosi import Conditions, Inputs, run_mkosi
 from podvm_builder.build.outputs import collect
 from podvm_builder.build.progress import Steps
 from podvm_builder.catalog.load import catalogue
-from podvm_builder.guest.components import selftest
+from podvm_builder.guest.components import SELFTEST, selftest, unlocked_components
 from podvm_builder.guest.payload import PRESET, UNITS, payload_identity
 from podvm_builder.measure.artifacts import read_boot_artifacts
 from podvm_builder.measure.tpm import predict_tpm
 from podvm_builder.measure.tpm_boot import TpmBoot
 from podvm_builder.model.axes import Target
 from podvm_builder.model.layout import RAW, UKI
-from podvm_builder.model.recipe import RecipeFile
+from podvm_builder.model.recipe import RecipeFile, RecipeTree
 from podvm_builder.planning.identity import components_digest
 from podvm_builder.planning.make import make_plan
 from podvm_builder.recipes.mkosi import render
@@ -48,25 +48,26 @@ PAYLOAD_MIB = 112
 TARGET = Target.parse("debian-13/snp/libvirt")
 
 
-def stand_ins() -> dict[str, bytes]:
+def stand_ins() -> RecipeTree:
     """Return files of the real agents' size, which compress about as programs do: two bytes of three are random."""
     source = random.Random(20260101)
     block = b"".join(source.randbytes(1 << 10) + bytes(1 << 9) for _ in range(1 << 10))
-    files = {}
+    files: dict[str, RecipeFile] = {}
     for number in range(PAYLOAD_MIB // 14):
         rotated = block[number * 4096 :] + block[: number * 4096]
-        files[f"usr/local/lib/stand-ins/{number}.bin"] = (rotated * 10)[: 14 * MIB]
+        files[f"usr/local/lib/stand-ins/{number}.bin"] = RecipeFile(data=(rotated * 10)[: 14 * MIB])
     return files
 
 
-def build_ours(components: dict[str, bytes], out: Path, cache: Path) -> BuildOutput:
+def build_ours(components: RecipeTree, out: Path, cache: Path) -> BuildOutput:
     """Build our image with these components."""
     plan = make_plan(TARGET, catalogue(), components_digest=components_digest(payload_identity(components)))
     options = Options(out=out, cache=cache, base=Path.cwd())
-    return read_folder(build_image(plan, components, options=options, steps=Steps(6, sys.stderr)).folder)
+    guest = unlocked_components(components, source=SELFTEST)
+    return read_folder(build_image(plan, guest, options=options, steps=Steps(6, sys.stderr)).folder)
 
 
-def build_incumbent(components: dict[str, bytes], like: BuildOutput, out: Path, cache: Path) -> BuildOutput:
+def build_incumbent(components: RecipeTree, like: BuildOutput, out: Path, cache: Path) -> BuildOutput:
     """Build the incumbent's shape with these components; its predictions are of its own disk."""
     plan = make_plan(TARGET, catalogue(), components_digest=components_digest(payload_identity(components)))
     ours = render(plan, components)

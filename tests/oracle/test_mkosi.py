@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from podvm_builder.catalog.load import catalogue
+from podvm_builder.guest.components import selftest
 from podvm_builder.model.recipe import RecipeTree
 from podvm_builder.planning.support import every_target, why_not
 from podvm_builder.recipes.mkosi import image_name, seed
@@ -40,7 +41,7 @@ def test_mkosi_reads_the_recipe_without_a_word(target: str, tmp_path: Path) -> N
     assert done.stderr == b""
     (image,) = json.loads(done.stdout)["Images"]
     plan = selftest_plan(target)
-    assert image["ImageId"] == image_name(plan)
+    assert image["ImageId"] == image_name(plan, selftest())
     assert image["Seed"] == seed(plan.ids.rootfs)
     assert image["KernelCommandLine"] == list(plan.kernel.cmdline)
     assert image["Packages"] == list(plan.packages)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.manifest import SCHEMA, manifest_from_json, manifest_to_json
 from podvm_builder.measure.vmm import VMMS
-from podvm_builder.model.manifest import ComponentRecord, FileRecord, ImageManifest, PackageRecord
+from podvm_builder.model.manifest import VERIFICATIONS, ComponentRecord, FileRecord, ImageManifest, PackageRecord
 from podvm_builder.model.plan import BOOT_PATHS, PLATFORM_VMMS, SECURE_BOOT, EvidencePlan, Ids, PlatformPlan
 from tests.support.manifests import QEMU, build, evidence
 
@@ -55,7 +55,18 @@ manifests = st.builds(
     files=st.dictionaries(texts, st.builds(FileRecord, size=naturals, sha256=digests), max_size=3),
     packages=st.lists(st.builds(PackageRecord, name=texts, version=texts, arch=texts), max_size=3).map(tuple),
     components=st.lists(
-        st.builds(ComponentRecord, name=texts, path=texts, sha256=digests, source=texts), max_size=3
+        st.builds(
+            ComponentRecord,
+            name=texts,
+            path=texts,
+            sha256=digests,
+            source=texts,
+            digest=texts,
+            licence=texts,
+            verification=st.sampled_from(VERIFICATIONS),
+            note=texts,
+        ),
+        max_size=3,
     ).map(tuple),
 )
 
@@ -124,3 +135,11 @@ def test_the_vmms_of_platforms_are_those_that_measure_and_the_paravisor_s() -> N
 def test_another_schema_is_refused() -> None:
     with pytest.raises(FormatError, match=SCHEMA):
         manifest_from_json({"schema": "podvm-manifest/2"})
+
+
+def test_a_manifest_of_an_earlier_release_says_less_of_its_components() -> None:
+    manifest, _, _ = build("debian-13/none/libvirt", QEMU, evidence("none"))
+    document = manifest_to_json(manifest)
+    document["components"] = [{"name": "a", "path": "/a", "sha256": "ab" * 32, "source": "selftest"}]
+    (found,) = manifest_from_json(json.loads(json.dumps(document))).components
+    assert (found.digest, found.verification, found.note) == ("", "unverified", "")

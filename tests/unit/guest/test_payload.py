@@ -91,7 +91,7 @@ def test_phases_are_the_profile_s_choice() -> None:
 def test_the_selftest_set_has_every_component_at_its_place() -> None:
     paths = selftest()
     assert {component.path for component in COMPONENTS} <= set(paths)
-    assert all(data.startswith(b"#!/bin/sh\n") for path, data in paths.items() if "/bin/" in path)
+    assert all(file.data.startswith(b"#!/bin/sh\n") for path, file in paths.items() if "/bin/" in path)
 
 
 def test_a_components_folder_is_placed_whole() -> None:

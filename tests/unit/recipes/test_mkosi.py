@@ -109,8 +109,8 @@ def test_a_word_that_mkosi_would_read_otherwise_is_refused(word: str) -> None:
     ("target", "name"), [(TARGET, "podvm-selftest"), ("debian-13/snp/libvirt+debug", "podvm-selftest-debug")]
 )
 def test_the_name_says_selftest_and_debug(target: str, name: str) -> None:
-    assert image_name(selftest_plan(target)) == name
-    assert image_name(dataclasses.replace(selftest_plan(target), components="bin")) == name.replace("-selftest", "")
+    assert image_name(selftest_plan(target), selftest()) == name
+    assert image_name(selftest_plan(target), {}) == name.replace("-selftest", "")
 
 
 def test_the_seed_is_a_uuid_of_the_root_s_identity() -> None:

@@ -19,7 +19,14 @@ def test_every_package_and_component_is_listed_once() -> None:
     manifest, _, _ = build("debian-13/none/libvirt", CLOUD, evidence("tpm", *TPM))
     package = PackageRecord(name="libstdc++6", version="1:14.2+b1", arch="amd64")
     component = ComponentRecord(
-        name="kata-agent", path="/usr/local/bin/kata-agent", sha256="ab" * 32, source="selftest"
+        name="kata-agent",
+        path="/usr/local/bin/kata-agent",
+        sha256="ab" * 32,
+        source="artifact ghcr.io/x/agent:1",
+        digest="sha256:" + "cd" * 32,
+        licence="Apache-2.0",
+        verification="verified",
+        note="signed by <them>",
     )
     manifest = replace(manifest, packages=(package,), components=(component,))
     document = sbom(manifest, distribution="debian")
@@ -27,13 +34,24 @@ def test_every_package_and_component_is_listed_once() -> None:
     first, second = document["components"]
     assert first["purl"] == "pkg:deb/debian/libstdc%2B%2B6@1%3A14.2%2Bb1?arch=amd64"
     assert second["hashes"] == [{"alg": "SHA-256", "content": "ab" * 32}]
+    assert second["licenses"] == [{"expression": "Apache-2.0"}]
+    said = {one["name"].removeprefix("podvm-build:"): one["value"] for one in second["properties"]}
+    assert (said["verification"], said["note"]) == ("verified", "signed by <them>")
+    assert said["digest"] == component.digest and said["source"] == component.source
+    silent = sbom(replace(manifest, components=(replace(component, licence="NOASSERTION"),)), distribution="debian")
+    assert "licenses" not in silent["components"][-1]
     assert json.dumps(document) == json.dumps(sbom(manifest, distribution="debian"))
 
 
 def test_the_page_has_every_register_and_escapes_what_it_is_given() -> None:
     manifest, disk, uki = build("debian-13/none/libvirt", CLOUD, evidence("tpm", *TPM))
     found = measure_image(manifest, image=BytesReader(disk), uki=BytesReader(uki), firmware={})
-    text = page(replace(manifest, target="<script>x</script>"), found)
+    component = ComponentRecord(
+        name="a", path="/usr/<i>", sha256="ab" * 32, source="path <b>", digest="sha256:12", note="<u>", licence="<s>"
+    )
+    text = page(replace(manifest, target="<script>x</script>", components=(component,)), found)
+    for word in ("/usr/&lt;i&gt;", "path &lt;b&gt;", "unverified: &lt;u&gt;", "&lt;s&gt;", "sha256:12"):
+        assert word in text
     assert "<script>" not in text
     parser = HTMLParser()
     parser.feed(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from podvm_builder.cli.input_files import hash_file, read_file
-from podvm_builder.cli.source import load_components, read_profile
+from podvm_builder.cli.source import find_components, read_profile
 from podvm_builder.errors import InputError
 from podvm_builder.guest.components import COMPONENTS
 from podvm_builder.tools.inputs import open_input
@@ -39,7 +39,7 @@ def test_a_component_that_is_a_fifo_is_refused(tmp_path: Path) -> None:
     for component in COMPONENTS:
         os.mkfifo(tmp_path / component.name)
     with pytest.raises(InputError, match="not a regular file") as caught:
-        load_components(str(tmp_path), tmp_path, anywhere=True)
+        find_components(str(tmp_path), tmp_path, anywhere=True)
     assert caught.value.code == "PVB122"
 
 

@@ -1,0 +1,1 @@
+"""Documents of the supply line: component sets and locks."""
