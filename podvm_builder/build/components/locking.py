@@ -133,7 +133,7 @@ def _files_of(wanted: WantedComponent) -> tuple[WantedFile, ...]:
     if not any(file.path.startswith(f"{PAUSE_BUNDLE}/rootfs/") for file in wanted.files):
         return wanted.files
     config = WantedFile(path=f"{PAUSE_BUNDLE}/config.json", member=None, mode=DOCUMENT_MODE)
-    return (*wanted.files, config)
+    return tuple(sorted((*wanted.files, config), key=lambda file: file.path))
 
 
 def _origin(
