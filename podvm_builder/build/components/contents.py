@@ -7,13 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from podvm_builder.build.components.unpack import read_image_path, read_members
-from podvm_builder.errors import InputError
 from podvm_builder.guest.components import selftest
 from podvm_builder.model.components import Source, SourceKind
+from podvm_builder.tools.archive import read_image_paths, read_members
 
-MAX_FILE = 512 << 20
-"""Bytes of one file."""
 _PAUSE_ID = 65535
 """User and group of the pause container, as its image has it."""
 
@@ -41,16 +38,23 @@ def read_files(source: Source, files: Iterable[Place], blobs: Sequence[Path]) ->
         blobs: the source's, checked.
 
     Raises:
-        InputError: PVB746, an archive or image lacks one; PVB733, there is no such stand-in.
-        FormatError: an archive is damaged.
+        InputError: PVB723, an archive or image lacks one; PVB725, one is no file.
+        FormatError: PVB720 to PVB724, an archive is damaged, unsafe, or more than is credible.
     """
     wanted = list(files)
+    what = source.location or source.digest
+    inside = {file.path: file.member for file in wanted if file.member is not None}
     if source.kind is SourceKind.SELFTEST:
         stand_ins = selftest()
         return {file.path: stand_ins[f"usr/local/bin/{file.path.rpartition('/')[2]}"].data for file in wanted}
     if source.kind is SourceKind.IMAGE:
-        return {file.path: _of_image(source, file, wanted, blobs) for file in wanted}
-    return _of_archive(source, wanted, blobs[0])
+        found = read_image_paths(blobs, inside.values(), what=what)
+        # the one file that is in no image: what a runtime needs beside the root of the bundle
+        made = {file.path: runtime_config(f"/{min(inside.values())}") for file in wanted if file.member is None}
+    else:
+        found = read_members(blobs[0], inside.values(), what=what) if inside else {}
+        made = {file.path: blobs[0].read_bytes() for file in wanted if file.member is None}
+    return made | {path: found[member].data for path, member in inside.items()}
 
 
 def runtime_config(program: str) -> bytes:
@@ -73,33 +77,3 @@ def runtime_config(program: str) -> bytes:
         "root": {"path": "rootfs", "readonly": True},
     }
     return (json.dumps(config, indent=2) + "\n").encode()
-
-
-def _of_image(source: Source, file: Place, files: Sequence[Place], blobs: Sequence[Path]) -> bytes:
-    if file.member is None:
-        # the one file that is in no image: what a runtime needs beside the root of the bundle
-        return runtime_config(f"/{next(one.member for one in files if one.member is not None)}")
-    data = read_image_path(blobs, file.member, limit=MAX_FILE)
-    if data is None:
-        raise InputError(
-            f"`{source.location}` has no file `/{file.member}`",
-            code="PVB746",
-            hint="`file` is a path inside the image; `skopeo inspect` and `podman run` show what it holds",
-        )
-    return data
-
-
-def _of_archive(source: Source, files: Sequence[Place], blob: Path) -> dict[str, bytes]:
-    whole = {file.path: blob.read_bytes() for file in files if file.member is None}
-    members = [file.member for file in files if file.member is not None]
-    if not members:
-        return whole
-    found = read_members(blob, members, limit=MAX_FILE)
-    for member in members:
-        if member not in found:
-            raise InputError(
-                f"the archive `{source.location or source.digest}` has no file `{member}`",
-                code="PVB746",
-                hint="`file` is a path inside the archive; `tar -tf` lists them",
-            )
-    return whole | {file.path: found[file.member] for file in files if file.member is not None}

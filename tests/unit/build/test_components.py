@@ -111,7 +111,7 @@ def test_a_program_out_of_an_archive(bench: Bench) -> None:
 def test_an_archive_whose_member_is_missing(bench: Bench) -> None:
     bench.write("pack.tar.gz", archive(bin__agent=AGENT))
     error = refused(bench.lock, f"components: {{agent: {{path: pack.tar.gz, file: agent, {UNVERIFIED}}}}}")
-    assert error.code == "PVB746" and "`agent`" in error.message
+    assert error.code == "PVB723" and "`agent`" in error.message
 
 
 def test_stand_ins(bench: Bench) -> None:
