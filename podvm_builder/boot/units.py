@@ -19,7 +19,7 @@ def check_image_units(image: Path) -> tuple[str, ...]:
     A disk that cannot be read is not judged: what its boot comes to is the answer then.
 
     Returns:
-        Notes for the reader: why the units were not checked, if they were not.
+        Notes for the reader: what is amiss with units that are none of the agents', or why the units were not checked.
 
     Raises:
         Finding: PVB540, they cannot.
@@ -35,10 +35,10 @@ def check_image_units(image: Path) -> tuple[str, ...]:
     except (FormatError, Unsupported) as error:
         said = error.message if isinstance(error, FormatError) else str(error)
         return (f"the units of the image were not checked: {printable(said)}",)
-    if found:
+    if found.faults:
         raise Finding(
-            "the image's units cannot start its agents:" + "".join(f"\n  | {printable(line)}" for line in found),
+            "the image's units cannot start its agents:" + "".join(f"\n  | {printable(line)}" for line in found.faults),
             code="PVB540",
             hint="mend the profile or the components, and build again",
         )
-    return ()
+    return tuple(map(printable, found.remarks))

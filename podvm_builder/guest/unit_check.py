@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from podvm_builder.formats.filetree import Kind, LinkedTree, ReadableTree
 from podvm_builder.guest.files import template_files
@@ -29,8 +30,18 @@ _PATH = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin")
 _TARGET = re.compile(r"(?:^|\s)systemd\.unit=(\S+)")
 
 
-def check_units(tree: ReadableTree, *, masks: frozenset[str] = frozenset(), cmdline: str = "") -> tuple[str, ...]:
-    """Return what keeps an image's units from starting its agents, in words; nothing where nothing does.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitFindings:
+    """What was found, in words."""
+
+    faults: tuple[str, ...] = ()
+    """What keeps the units from starting the agents."""
+    remarks: tuple[str, ...] = ()
+    """What is amiss with other units; a boot may come up with it."""
+
+
+def check_units(tree: ReadableTree, *, masks: frozenset[str] = frozenset(), cmdline: str = "") -> UnitFindings:
+    """Look whether an image's units can start its agents.
 
     Args:
         tree: the root file system.
@@ -46,22 +57,25 @@ def check_units(tree: ReadableTree, *, masks: frozenset[str] = frozenset(), cmdl
     chosen = _TARGET.findall(cmdline)
     start = units.get(chosen[-1] if chosen else "default.target")
     if start is None or start.masked:
-        return (f"there is no `{chosen[-1] if chosen else 'default.target'}` to start",)
+        return UnitFindings(faults=(f"there is no `{chosen[-1] if chosen else 'default.target'}` to start",))
     reached = _reach(units, start)
     ours = {path.rpartition("/")[2] for path in template_files("guest") if path.startswith(f"{UNITS}/")}
     chain = [unit for unit in reached.values() if unit.template in ours]
-    return tuple(
-        dict.fromkeys(
-            (
-                *_absent(units, reached),
-                *_dangling(linked, units),
-                *_activations(units, [unit for unit in reached.values() if unit in chain or unit.type == ".path"]),
-                *_requirements(units, chain),
-                *_programs(linked, [unit for unit in reached.values() if unit in chain or not _conditional(unit)]),
-                *_cycles(reached, chain),
-            )
-        )
+    needed = _required(units, chain)
+    others = [unit for unit in reached.values() if unit not in needed]
+    faults = (
+        *_absent(units, reached),
+        *_activations(units, chain),
+        *_requirements(units, needed),
+        *_programs(linked, [unit for unit in needed if unit in chain or not _conditional(unit)]),
+        *_cycles(reached, chain),
     )
+    remarks = (
+        *_dangling(linked, units),
+        *_activations(units, [unit for unit in others if unit.type == ".path"]),
+        *_programs(linked, [unit for unit in others if not _conditional(unit)]),
+    )
+    return UnitFindings(faults=tuple(dict.fromkeys(faults)), remarks=tuple(dict.fromkeys(remarks)))
 
 
 def _reach(units: Units, start: Unit) -> dict[str, Unit]:
@@ -108,18 +122,23 @@ def _activations(units: Units, starting: Iterable[Unit]) -> Iterator[str]:
             yield from _needed(units, unit, unit.activates, "starts")
 
 
-def _requirements(units: Units, chain: Iterable[Unit]) -> Iterator[str]:
-    """Follow what the units of the chain require, and what that requires."""
-    todo = deque(chain)
-    seen = {unit.name for unit in todo}
+def _required(units: Units, chain: Iterable[Unit]) -> list[Unit]:
+    """Return the units of the chain, what they require, and what that requires, without those that are masked."""
+    needed = {unit.name: unit for unit in chain}
+    todo = deque(needed.values())
     while todo:
-        unit = todo.popleft()
+        for name in sorted(todo.popleft().required):
+            found = units.get(name)
+            if found is not None and not found.masked and found.name not in needed:
+                needed[found.name] = found
+                todo.append(found)
+    return list(needed.values())
+
+
+def _requirements(units: Units, needed: Iterable[Unit]) -> Iterator[str]:
+    for unit in needed:
         for name in sorted(unit.required):
             yield from _needed(units, unit, name, "requires")
-            found = units.get(name)
-            if found is not None and found.name not in seen:
-                seen.add(found.name)
-                todo.append(found)
 
 
 def _needed(units: Units, unit: Unit, name: str, verb: str) -> Iterator[str]:

@@ -30,17 +30,24 @@ def test_an_image_whose_units_can_start(tmp_path: Path) -> None:
 
 
 def test_an_image_whose_units_cannot(tmp_path: Path) -> None:
-    faulty = {**GOOD, GENERATOR: b"x", "etc/systemd/system/multi-user.target.wants/\x1b[1m.path": "../absent.path"}
+    faulty = {**GOOD, GENERATOR: b"x"}
+    faulty["etc/systemd/system/process-user-data.service.d/x.conf"] = b"[Unit]\nRequires=\x1b[1m.path\n"
     image = disk(tmp_path, (ROOT, build_squashfs(faulty)), cmdline=b"systemd.mask=kata-agent")
     with pytest.raises(Finding) as caught:
         check_image_units(image)
     assert caught.value.code == "PVB540"
     assert "\n  | `kata-agent.path` starts `kata-agent.service`, which is masked" in caught.value.message
-    assert "\x1b" not in caught.value.message
+    assert "requires `\N{REPLACEMENT CHARACTER}[1m.path`" in caught.value.message
     del faulty[GENERATOR]
     with pytest.raises(Finding) as caught:
         check_image_units(disk(tmp_path, (ROOT, build_squashfs(faulty)), cmdline=b"systemd.mask=kata-agent"))
     assert "masked" not in caught.value.message
+
+
+def test_what_is_amiss_with_other_units_is_a_note(tmp_path: Path) -> None:
+    loose = {**GOOD, "etc/systemd/system/multi-user.target.wants/\x1b[1m.path": "../absent.path"}
+    (note,) = check_image_units(disk(tmp_path, (ROOT, build_squashfs(loose))))
+    assert note == "`/etc/systemd/system/multi-user.target.wants/\N{REPLACEMENT CHARACTER}[1m.path` leads to no unit"
 
 
 def test_what_cannot_be_read_is_not_judged(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from podvm_builder.formats.squashfs import Squashfs
 from podvm_builder.formats.unit_file import parse_unit
 from podvm_builder.guest.components import selftest
 from podvm_builder.guest.payload import payload
-from podvm_builder.guest.unit_check import check_units
+from podvm_builder.guest.unit_check import UnitFindings, check_units
 from tests.support.plans import selftest_plan
 from tests.support.trees import Program, build_erofs, build_squashfs
 
@@ -62,16 +62,23 @@ GOOD: dict[str, bytes | str] = {
 }
 
 
-def found(changes: Mapping[str, bytes | str | None] | None = None, **options: object) -> tuple[str, ...]:
+def findings(changes: Mapping[str, bytes | str | None] | None = None, **options: object) -> UnitFindings:
     """Check the good tree with some files changed, or with None left out."""
     files = {path: data for path, data in {**GOOD, **(changes or {})}.items() if data is not None}
     return check_units(Squashfs(BytesReader(build_squashfs(files))), **options)  # type: ignore[arg-type]
 
 
+def found(changes: Mapping[str, bytes | str | None] | None = None, **options: object) -> tuple[str, ...]:
+    """Return the faults of the tree, which must have nothing else amiss."""
+    seen = findings(changes, **options)
+    assert seen.remarks == ()
+    return seen.faults
+
+
 def test_the_payload_as_it_is() -> None:
     assert found() == ()
     erofs = {path: data for path, data in GOOD.items() if not path.startswith("usr/local/bin/process")}
-    assert check_units(Erofs(BytesReader(build_erofs(erofs)))) == (
+    assert check_units(Erofs(BytesReader(build_erofs(erofs)))).faults == (
         "`process-user-data.service` runs `/usr/local/bin/process-user-data`, which is not there",
     )
 
@@ -92,10 +99,6 @@ def test_the_payload_as_it_is() -> None:
             {f"{ETC}attestation-agent.service.d/x.conf": b"[Service]\nExecStartPre=absent -x\n"},
             "`attestation-agent.service` runs `absent`, which is not there",
         ),
-        (
-            {f"{ETC}service.d/x.conf": b"[Service]\nExecStartPost=!/usr/bin\n"},
-            "`dbus.service` runs `/usr/bin`, which is not executable",
-        ),
         ({f"{ETC}kata-agent.service": None}, "`kata-agent.path` starts `kata-agent.service`, which is not there"),
         ({f"{ETC}kata-agent.service": b""}, "`kata-agent.path` starts `kata-agent.service`, which is masked"),
         ({f"{ETC}kata-agent.service": "/dev/null"}, "`kata-agent.service` is masked"),
@@ -104,14 +107,12 @@ def test_the_payload_as_it_is() -> None:
             {f"{ETC}kata-agent.path": b"[Path]\nPathExists=/x\nUnit=other.service\n"},
             "`kata-agent.path` starts `other.service`, which is not there",
         ),
-        ({f"{ETC}kata-agent.path": None}, f"`/{ETC}multi-user.target.wants/kata-agent.path` leads to no unit"),
         (
-            {f"{LIB}sockets.target.wants/absent.socket": "../absent.socket"},
-            f"`/{LIB}sockets.target.wants/absent.socket` leads to no unit",
-        ),
-        (
-            {f"{ETC}sockets.target.requires/dbus.socket": "/gone/dbus.socket"},
-            f"`/{ETC}sockets.target.requires/dbus.socket` leads to no unit",
+            {
+                f"{ETC}process-user-data.service.d/x.conf": b"[Unit]\nRequires=dbus.service\n",
+                f"{ETC}dbus.service.d/x.conf": b"[Service]\nExecStartPost=!/usr/bin\n",
+            },
+            "`dbus.service` runs `/usr/bin`, which is not executable",
         ),
         ({f"{ETC}netns@.service": None}, "`kata-agent.service` requires `netns@podns.service`, which is not there"),
         (
@@ -140,6 +141,41 @@ def test_the_payload_as_it_is() -> None:
 )
 def test_planted_faults(changes: Mapping[str, bytes | str | None], said: str) -> None:
     assert said in found(changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {f"{LIB}sockets.target.wants/absent.socket": "../absent.socket"},
+            f"`/{LIB}sockets.target.wants/absent.socket` leads to no unit",
+        ),
+        (
+            {f"{ETC}sockets.target.requires/dbus.socket": "/gone/dbus.socket"},
+            f"`/{ETC}sockets.target.requires/dbus.socket` leads to no unit",
+        ),
+        (
+            {f"{ETC}dbus.service.d/x.conf": b"[Service]\nExecStartPost=!/usr/bin\n"},
+            "`dbus.service` runs `/usr/bin`, which is not executable",
+        ),
+        (
+            {
+                f"{ETC}dbus.path": b"[Path]\nUnit=gone.service\n",
+                f"{LIB}paths.target.wants/dbus.path": f"/{ETC}dbus.path",
+            },
+            "`dbus.path` starts `gone.service`, which is not there",
+        ),
+    ],
+)
+def test_what_is_amiss_with_other_units_is_only_remarked(changes: Mapping[str, bytes | str | None], said: str) -> None:
+    assert findings(changes) == UnitFindings(remarks=(said,))
+
+
+def test_a_fault_and_a_remark_of_one_cause() -> None:
+    assert findings({f"{ETC}kata-agent.path": None}) == UnitFindings(
+        faults=("nothing starts `kata-agent.service`",),
+        remarks=(f"`/{ETC}multi-user.target.wants/kata-agent.path` leads to no unit",),
+    )
 
 
 @pytest.mark.parametrize(
@@ -191,7 +227,7 @@ def test_the_command_line_masks_and_chooses() -> None:
 
 
 def test_aliases_that_lead_back_to_themselves_end() -> None:
-    said = found(
+    said = findings(
         {
             f"{ETC}one.service": "../../../usr/lib/systemd/system/two.service",
             f"{ETC}two.service": "../../../usr/lib/systemd/system/one.service",
@@ -200,7 +236,7 @@ def test_aliases_that_lead_back_to_themselves_end() -> None:
             f"{ETC}multi-user.target.wants/one.service": f"/{LIB}one.service",
         }
     )
-    assert said == (f"`/{ETC}multi-user.target.wants/one.service` leads to no unit",)
+    assert said == UnitFindings(remarks=(f"`/{ETC}multi-user.target.wants/one.service` leads to no unit",))
 
 
 def test_links_are_followed_to_their_end() -> None:
