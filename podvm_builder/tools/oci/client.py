@@ -220,12 +220,14 @@ class RegistryClient:
         Raises:
             RemoteError: PVB709, it was not taken; PVB702 or PVB704.
         """
+        from podvm_builder.tools.oci.upload import put_blob  # it loads far more than a pull needs
+
         with path.open("rb") as file:
             digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
             descriptor = Descriptor(media_type=media_type, digest=digest, size=file.tell())
         source = self._connection(reference.registry, reference.repository)
         # once: an upload whose answer was lost may have been taken in part
-        insist(lambda: source.upload(path, descriptor), Retries(attempts=1), Event())
+        insist(lambda: put_blob(source, path, descriptor), Retries(attempts=1), Event())
         return descriptor
 
     def push_manifest(self, reference: Reference, data: bytes) -> Descriptor:
@@ -235,10 +237,12 @@ class RegistryClient:
             FormatError: PVB706, it is none.
             RemoteError: PVB709, it was not taken; PVB702 or PVB704.
         """
+        from podvm_builder.tools.oci.upload import put_manifest
+
         descriptor = _describe(data, parse_manifest(data).media_type)
         source = self._connection(reference.registry, reference.repository)
         name = reference.tag or descriptor.digest
-        insist(lambda: source.put_manifest(name, data, descriptor.media_type), self._retries, Event())
+        insist(lambda: put_manifest(source, name, data, descriptor.media_type), self._retries, Event())
         return descriptor
 
     def _fetch(self, reference: Reference, descriptor: Descriptor, stop: Event) -> Path:

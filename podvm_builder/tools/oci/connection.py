@@ -1,46 +1,40 @@
-"""A registry's endpoints, through ``oras``, with requests of our own below.
+"""A registry's endpoints: addresses by ``oras``, requests of our own.
 
-``oras`` (oras-py) supplies the addresses and the uploads. Its own requests are not fit for what goes into a trust
-boundary, and are replaced by overriding its one function that makes them: they send the name and password to whatever
+``oras`` (oras-py) supplies the protocol's addresses here, and the uploads in :mod:`podvm_builder.tools.oci.upload`. Its
+requests and its pulls are not fit for what goes into a trust boundary. They send the name and password to whatever
 address a challenge names, whatever its scheme, know tokens alone, keep one token for all repositories and threads, have
-no timeouts, retry what cannot succeed, and cannot ask for a range. Nor are its ``get_manifest`` and ``download_blob``
-used: the former gives no bytes whose digest could be checked, the latter checks none.
+no timeouts, retry what cannot succeed, and cannot ask for a range. Its ``get_manifest`` gives no bytes whose digest
+could be checked, and its ``download_blob`` checks none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import requests
 from oras.container import Container
-from oras.provider import Registry
 
 from podvm_builder.errors import RemoteError
-from podvm_builder.model.oci import Descriptor
 from podvm_builder.tools.oci.auth import Authority
 from podvm_builder.tools.oci.config import DOCKER_HUB
 from podvm_builder.tools.oci.http import PROTOCOL, Http, Request, origin
 from podvm_builder.tools.oci.policy import Failure, Hosts
 
 NOT_FOUND = "PVB703"
-PUSH_REFUSED = "PVB709"
 _HUB_HOST = "registry-1.docker.io"
-_UPLOAD_CHUNK = 16 << 20
 
 
-class Connection(Registry):  # type: ignore[misc]  # oras has no types
+class Connection:
     """One repository at one host."""
 
     def __init__(self, host: str, repository: str, *, http: Http, hosts: Hosts, authority: Authority) -> None:
         """Open nothing yet."""
-        plain = hosts.plain(host)
-        super().__init__(hostname=host, insecure=plain)
-        self._http = http
+        self.http = http
         self._authority = authority
         self.repository = repository
         self.host = host
+        self.plain = hosts.plain(host)
+        self.prefix = "http" if self.plain else "https"
         self.container = _container(_HUB_HOST if host == DOCKER_HUB else host, repository)
 
     def ask(
@@ -60,7 +54,7 @@ class Connection(Registry):  # type: ignore[misc]  # oras has no types
         ours = origin(url) == origin(f"{self.prefix}://{self.container.registry}")
         authorization = self._authority.known(self.repository, actions) if ours else None
         for attempt in range(3):
-            response = self._http.send(
+            response = self.http.send(
                 Request(method=method, url=url, headers=headers or {}, data=data, authorization=authorization)
             )
             if response.status_code == 401 and ours and attempt < 2 and "www-authenticate" in response.headers:
@@ -71,7 +65,7 @@ class Connection(Registry):  # type: ignore[misc]  # oras has no types
                 )
                 continue
             if response.status_code in (401, 403):
-                raise self._authority.denied(self._http.said(response), note=self._authority.note(self.repository))
+                raise self._authority.denied(self.http.said(response), note=self._authority.note(self.repository))
             return response
         raise AssertionError("the last attempt returns or raises")
 
@@ -96,49 +90,7 @@ class Connection(Registry):  # type: ignore[misc]  # oras has no types
                     f"`{self.host}` has no {what}", code=NOT_FOUND, hint="see whether name, tag and digest are right"
                 )
             )
-        return self._http.refused(response, PROTOCOL)
-
-    def do_request(  # noqa: PLR0917 - the signature is that of oras
-        self,
-        url: str,
-        method: str = "GET",
-        data: Any = None,
-        headers: dict[str, str] | None = None,
-        json: Any = None,
-        stream: bool = False,
-    ) -> requests.Response:
-        """Make the requests of oras's own functions, which are those of an upload.
-
-        Raises:
-            Failure: it was not accepted.
-        """
-        assert json is None  # noqa: S101 - only of functions that are not used
-        del stream  # no body is read before it is wanted
-        response = self.ask(method, url, headers=headers, data=data, actions="pull,push")
-        if response.status_code >= 400 and not (method == "HEAD" and response.status_code == 404):
-            raise self._http.refused(response, PUSH_REFUSED)
-        return response
-
-    def upload(self, path: Path, descriptor: Descriptor) -> None:
-        """Upload a blob if it is not there.
-
-        Raises:
-            Failure: PVB709 or why it could not be asked.
-        """
-        layer = {"digest": descriptor.digest, "size": descriptor.size}
-        try:
-            if not self.blob_exists(layer, self.container):
-                self.chunked_upload(str(path), self.container, layer, chunk_size=_UPLOAD_CHUNK)
-        except ValueError as error:
-            raise Failure(RemoteError(f"`{self.host}` did not take a blob: {error}", code=PUSH_REFUSED)) from None
-
-    def put_manifest(self, name: str, data: bytes, media_type: str) -> None:
-        """Upload a manifest, byte for byte: its digest is over these.
-
-        Raises:
-            Failure: PVB709 or why it could not be asked.
-        """
-        self.do_request(self.manifest_url(name), "PUT", data=data, headers={"Content-Type": media_type}).close()
+        return self.http.refused(response, PROTOCOL)
 
 
 def _container(registry: str, repository: str) -> Container:
