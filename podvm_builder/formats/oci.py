@@ -15,6 +15,7 @@ from podvm_builder.errors import FormatError, InputError
 from podvm_builder.model.oci import Descriptor, Platform, check_digest
 
 CODE = "PVB706"
+NO_PLATFORM = "PVB708"
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -28,6 +29,8 @@ ACCEPTED = (*MANIFESTS, *INDEXES)
 MAX_MANIFEST = 4 << 20
 """Bytes; the largest that the Distribution Specification has registries take."""
 _MAX_SIZE = 1 << 50
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""Go's name for an architecture where it is not ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,29 @@ def parse_manifest(data: bytes, media_type: str | None = None) -> Manifest | Ind
             annotations=_texts(document),
         )
     raise FormatError(f"manifest: `{kind}` is not read here", code=CODE)
+
+
+def select_platform(index: Index, arch: str) -> Descriptor:
+    """Return the first manifest of an index that is for Linux on an architecture.
+
+    Args:
+        index: a parsed index.
+        arch: ``x86_64`` or ``amd64``, ``aarch64`` or ``arm64``, ``s390x``, ``ppc64le``.
+
+    Raises:
+        InputError: PVB708, there is none.
+    """
+    wanted = _ARCHITECTURES.get(arch, arch)
+    for entry in index.manifests:
+        platform = entry.platform
+        if platform is not None and platform.os == "linux" and platform.architecture == wanted:
+            return entry
+    there = sorted({str(one.platform) for one in index.manifests if one.platform and one.platform.os != "unknown"})
+    raise InputError(
+        f"the image has nothing for `linux/{wanted}`",
+        code=NO_PLATFORM,
+        hint=f"it has {', '.join(there)}" if there else "none of its manifests names a platform",
+    )
 
 
 def parse_descriptor(value: object) -> Descriptor:

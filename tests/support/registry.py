@@ -44,6 +44,11 @@ class Fault:
     """Change the byte there."""
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that went away."""
+
+
 class Proxy:
     """An HTTP server that hands requests on; counts them, and fails where it is told to."""
 
@@ -52,7 +57,7 @@ class Proxy:
         self.requests: list[tuple[str, str, Mapping[str, str]]] = []
         self._upstream = upstream
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Proxy:

@@ -13,19 +13,23 @@ from podvm_builder.errors import Lacking
 if TYPE_CHECKING:
     from podvm_builder.tools.oci.client import RegistryClient
     from podvm_builder.tools.oci.config import DockerConfig
+    from podvm_builder.tools.oci.hosts import Hosts
     from podvm_builder.tools.oci.policy import Retries, Timeouts
+    from podvm_builder.tools.oci.progress import Transfers
     from podvm_builder.tools.oci.store import BlobStore, default_store
 
 _HOMES = {
     "RegistryClient": "client",
     "DockerConfig": "config",
+    "Hosts": "hosts",
     "Retries": "policy",
     "Timeouts": "policy",
+    "Transfers": "progress",
     "BlobStore": "store",
     "default_store": "store",
 }
 
-__all__ = ["BlobStore", "DockerConfig", "RegistryClient", "Retries", "Timeouts", "default_store"]
+__all__ = ["BlobStore", "DockerConfig", "Hosts", "RegistryClient", "Retries", "Timeouts", "Transfers", "default_store"]
 
 
 def __getattr__(name: str) -> Any:

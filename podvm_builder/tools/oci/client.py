@@ -15,23 +15,22 @@ from threading import Event, Lock
 from types import TracebackType
 from typing import TypeVar
 
-from podvm_builder.errors import FormatError, InputError, RemoteError
-from podvm_builder.formats.oci import ACCEPTED, MAX_MANIFEST, Index, parse_manifest
+from podvm_builder.errors import RemoteError
+from podvm_builder.formats.oci import Index, parse_manifest, select_platform
 from podvm_builder.model.oci import Descriptor, Reference
 from podvm_builder.tools.oci.auth import Authority
 from podvm_builder.tools.oci.config import DockerConfig
 from podvm_builder.tools.oci.connection import Connection
 from podvm_builder.tools.oci.download import Download, Progress, newest_error
-from podvm_builder.tools.oci.http import PROTOCOL, Http
-from podvm_builder.tools.oci.policy import Failure, Hosts, Retries, Stopped, Timeouts, insist
+from podvm_builder.tools.oci.hosts import Hosts
+from podvm_builder.tools.oci.http import Http
+from podvm_builder.tools.oci.manifests import describe, get_manifest, type_of
+from podvm_builder.tools.oci.policy import Retries, Stopped, Timeouts, insist
 from podvm_builder.tools.oci.referrers import list_referrers
-from podvm_builder.tools.oci.store import MISMATCH, BlobStore
+from podvm_builder.tools.oci.store import BlobStore
 
-CODE_PLATFORM = "PVB708"
 WORKERS = 4
 """Blobs that are downloaded at a time."""
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64": "ppc64le"}
-"""Go's name for an architecture where it is not ours."""
 _T = TypeVar("_T")
 
 
@@ -45,6 +44,7 @@ class RegistryClient:
         config: DockerConfig,
         mirrors: Mapping[str, Sequence[str]] | None = None,
         insecure_hosts: Collection[str] = (),
+        hosts: Hosts | None = None,
         retries: Retries | None = None,
         timeouts: Timeouts | None = None,
         progress: Progress | None = None,
@@ -57,6 +57,7 @@ class RegistryClient:
             config: whose credentials are used.
             mirrors: by registry, places ``host[:port][/prefix]`` that serve the same.
             insecure_hosts: hosts to be asked by plain http; those of this machine always are.
+            hosts: the same and more, such as from the configuration of this machine; instead of the two before.
             retries: how often and when a registry is asked again.
             timeouts: patience with one connection.
             progress: takes how much of a blob is there; called from several threads.
@@ -67,7 +68,7 @@ class RegistryClient:
         """
         self._store = store
         self._config = config
-        self._hosts = Hosts.parse(mirrors or {}, insecure_hosts)
+        self._hosts = hosts or Hosts.parse(mirrors or {}, insecure_hosts)
         self._retries = retries or Retries()
         self._http = Http(hosts=self._hosts, timeouts=timeouts or Timeouts())
         self._download = Download(
@@ -96,9 +97,14 @@ class RegistryClient:
         """
         if reference.digest is not None:
             data = self.manifest(reference, reference.digest)
-            return _describe(data, _media_type(data, None))
-        data, media_type = self._any(reference, self._tag_sources(reference), self._read_tag)
-        descriptor = _describe(data, media_type)
+            return describe(data, type_of(data, None))
+        tag = reference.tag or ""  # a reference has one or the other
+
+        def read(source: Connection) -> tuple[bytes, Descriptor]:
+            data, sent = get_manifest(source, tag)
+            return data, describe(data, type_of(data, sent))
+
+        data, descriptor = self._any(self._sources(reference, tag=True), read)
         if self._store.get(descriptor.digest, descriptor.size) is None:
             self._store.add(descriptor.digest, descriptor.size, [data])
         return descriptor
@@ -113,20 +119,10 @@ class RegistryClient:
         if path is not None:
             return path.read_bytes()
 
-        def read(source: Connection, _reference: Reference) -> bytes:
-            data, _ = self._get_manifest(source, digest)
-            actual = f"sha256:{hashlib.sha256(data).hexdigest()}"
-            if actual != digest:
-                raise Failure(
-                    RemoteError(
-                        f"what `{source.host}` sent as manifest `{digest}` is not that: it has the digest `{actual}`",
-                        code=MISMATCH,
-                        hint="do not use this registry until its owner knows why",
-                    )
-                )
-            return data
+        def read(source: Connection) -> bytes:
+            return get_manifest(source, digest)[0]
 
-        data = self._any(reference, self._digest_sources(reference), read)
+        data = self._any(self._sources(reference, tag=False), read)
         self._store.add(digest, len(data), [data])
         return data
 
@@ -150,17 +146,7 @@ class RegistryClient:
         Raises:
             InputError: PVB708, there is none.
         """
-        wanted = _ARCHITECTURES.get(arch, arch)
-        for entry in index.manifests:
-            platform = entry.platform
-            if platform is not None and platform.os == "linux" and platform.architecture == wanted:
-                return entry
-        there = sorted({str(one.platform) for one in index.manifests if one.platform and one.platform.os != "unknown"})
-        raise InputError(
-            f"the image has nothing for `linux/{wanted}`",
-            code=CODE_PLATFORM,
-            hint=f"it has {', '.join(there)}" if there else "none of its manifests names a platform",
-        )
+        return select_platform(index, arch)
 
     def fetch(self, reference: Reference, descriptor: Descriptor) -> Path:
         """Return the file of a blob, downloaded if it is not in the store.
@@ -207,12 +193,12 @@ class RegistryClient:
             RemoteError: PVB702 to PVB706.
         """
 
-        def read(source: Connection, _reference: Reference) -> list[Descriptor]:
+        def read(source: Connection) -> list[Descriptor]:
             return list_referrers(
-                source, digest, artifact_type, read=lambda name: self._get_manifest(source, name), http=self._http
+                source, digest, artifact_type, read=lambda name: get_manifest(source, name), http=self._http
             )
 
-        return self._any(reference, self._tag_sources(reference), read)
+        return self._any(self._sources(reference, tag=True), read)
 
     def push_blob(self, reference: Reference, path: Path, media_type: str = "application/octet-stream") -> Descriptor:
         """Upload a file to the registry itself if it is not there.
@@ -225,7 +211,7 @@ class RegistryClient:
         with path.open("rb") as file:
             digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
             descriptor = Descriptor(media_type=media_type, digest=digest, size=file.tell())
-        source = self._connection(reference.registry, reference.repository)
+        source = self._sources(reference, tag=True)[0]
         # once: an upload whose answer was lost may have been taken in part
         insist(lambda: put_blob(source, path, descriptor), Retries(attempts=1), Event())
         return descriptor
@@ -239,8 +225,8 @@ class RegistryClient:
         """
         from podvm_builder.tools.oci.upload import put_manifest
 
-        descriptor = _describe(data, parse_manifest(data).media_type)
-        source = self._connection(reference.registry, reference.repository)
+        descriptor = describe(data, parse_manifest(data).media_type)
+        source = self._sources(reference, tag=True)[0]
         name = reference.tag or descriptor.digest
         insist(lambda: put_manifest(source, name, data, descriptor.media_type), self._retries, Event())
         return descriptor
@@ -255,24 +241,22 @@ class RegistryClient:
             if found is not None:
                 return found
 
-            def run(source: Connection, _reference: Reference) -> None:
+            def run(source: Connection) -> None:
                 self._download.run(source, partial, descriptor, stop)
 
-            self._any(reference, self._digest_sources(reference), run, retried=True)
+            self._any(self._sources(reference, tag=False), run, retried=True)
             return self._store.finish(descriptor.digest)
 
     def _any(
         self,
-        reference: Reference,
         sources: Sequence[Connection],
-        work: Callable[[Connection, Reference], _T],
+        work: Callable[[Connection], _T],
         *,
         retried: bool = False,
     ) -> _T:
         """Return what the first of several places answers that answers well.
 
         Args:
-            reference: what is asked for.
             sources: the places, in their order.
             work: asks one.
             retried: it asks again by itself.
@@ -281,37 +265,17 @@ class RegistryClient:
         for source in sources:
             try:
                 if retried:
-                    return work(source, reference)
-                return insist(lambda one=source: work(one, reference), self._retries, Event())  # type: ignore[misc]
+                    return work(source)
+                return insist(lambda one=source: work(one), self._retries, Event())  # type: ignore[misc]
             except RemoteError as error:
                 errors.append(error)
                 if len(sources) > 1:
                     self._warn(error.message)
         raise newest_error(errors)
 
-    def _read_tag(self, source: Connection, reference: Reference) -> tuple[bytes, str]:
-        assert reference.tag is not None  # noqa: S101 - a reference has a tag or a digest, and both callers have asked
-        data, media_type = self._get_manifest(source, reference.tag)
-        return data, _media_type(data, media_type)
-
-    def _get_manifest(self, source: Connection, name: str) -> tuple[bytes, str | None]:
-        """Return a manifest's bytes and the type it was sent as."""
-        response = source.ask("GET", source.manifest_url(name), headers={"Accept": ", ".join(ACCEPTED)})
-        if response.status_code != 200:
-            raise source.failed(response, f"`{source.repository}` with the tag or digest `{name}`")
-        return self._http.body(response, MAX_MANIFEST), response.headers.get("content-type")
-
-    def _digest_sources(self, reference: Reference) -> list[Connection]:
-        rows = self._hosts.mirrors.get(reference.registry, ())
-        mirrors = [
-            self._connection(row.host, f"{row.prefix}/{reference.repository}" if row.prefix else reference.repository)
-            for row in rows
-        ]
-        return [*mirrors, self._connection(reference.registry, reference.repository)]
-
-    def _tag_sources(self, reference: Reference) -> list[Connection]:
-        *mirrors, own = self._digest_sources(reference)
-        return [own, *mirrors]
+    def _sources(self, reference: Reference, *, tag: bool) -> list[Connection]:
+        places = self._hosts.places(reference.registry, reference.repository, tag=tag)
+        return [self._connection(place.host, place.repository) for place in places]
 
     def _connection(self, host: str, repository: str) -> Connection:
         with self._lock:
@@ -323,19 +287,3 @@ class RegistryClient:
                     host, repository, http=self._http, hosts=self._hosts, authority=self._authorities[host]
                 )
             return self._connections[key]
-
-
-def _describe(data: bytes, media_type: str) -> Descriptor:
-    return Descriptor(media_type=media_type, digest=f"sha256:{hashlib.sha256(data).hexdigest()}", size=len(data))
-
-
-def _media_type(data: bytes, sent: str | None) -> str:
-    """Return what a document of a registry is.
-
-    Raises:
-        RemoteError: PVB706, it is no manifest.
-    """
-    try:
-        return parse_manifest(data, sent).media_type
-    except FormatError as error:
-        raise RemoteError(f"the registry sent no manifest: {error.message}", code=PROTOCOL) from None

@@ -17,8 +17,9 @@ from oras.container import Container
 from podvm_builder.errors import RemoteError
 from podvm_builder.tools.oci.auth import Authority
 from podvm_builder.tools.oci.config import DOCKER_HUB
+from podvm_builder.tools.oci.hosts import Hosts
 from podvm_builder.tools.oci.http import PROTOCOL, Http, Request, origin
-from podvm_builder.tools.oci.policy import Failure, Hosts
+from podvm_builder.tools.oci.policy import Failure
 
 NOT_FOUND = "PVB703"
 _HUB_HOST = "registry-1.docker.io"

@@ -22,7 +22,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from podvm_builder.errors import RemoteError
-from podvm_builder.tools.oci.policy import Failure, Hosts, Timeouts
+from podvm_builder.tools.oci.hosts import Hosts
+from podvm_builder.tools.oci.policy import Failure, Timeouts
 
 UNREACHABLE = "PVB704"
 PROTOCOL = "PVB706"
@@ -160,6 +161,12 @@ class Http:
                         RemoteError(f"`{shown(response.url)}` answered with more than {limit} bytes", code=PROTOCOL)
                     )
                 parts.append(piece)
+        announced = response.headers.get("content-length", "")
+        if announced.isdigit() and int(announced) != total:
+            raise Failure(
+                RemoteError(f"`{shown(response.url)}` ended after {total} of {announced} bytes", code=UNREACHABLE),
+                retry=True,
+            )
         return b"".join(parts)
 
     def said(self, response: requests.Response) -> str:

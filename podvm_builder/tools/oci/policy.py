@@ -1,19 +1,19 @@
-"""How long a registry is waited for, how often it is asked again, and where it is asked."""
+"""How long a registry is waited for, and how often it is asked again."""
 
 from __future__ import annotations
 
-import ipaddress
 import random
-import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Event
 from typing import TypeVar
 
-from podvm_builder.errors import InputError, RemoteError
+from podvm_builder.errors import RemoteError
+from podvm_builder.tools.oci.hosts import Hosts, is_loopback
 
-CODE_MIRROR = "PVB707"
+__all__ = ["Failure", "Hosts", "Retries", "Stopped", "Timeouts", "check_stop", "given_up", "insist", "is_loopback"]
+
 _T = TypeVar("_T")
 
 
@@ -113,70 +113,6 @@ def given_up(failure: Failure, failed: int) -> RemoteError:
     if failed > 1:
         return RemoteError(f"{error.message} ({failed} attempts)", code=error.code, hint=error.hint)
     return error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mirror:
-    """A place that serves what a registry has."""
-
-    host: str
-    prefix: str = ""
-    """What stands before the repository there, without slashes around it."""
-
-    @classmethod
-    def parse(cls, text: str) -> Mirror:
-        """Read ``host[:port][/prefix]``.
-
-        Raises:
-            InputError: PVB707.
-        """
-        host, _, prefix = text.rstrip("/").partition("/")
-        if re.fullmatch(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", host) is None or not re.fullmatch(
-            r"(?:[a-z0-9._-]+(?:/[a-z0-9._-]+)*)?", prefix
-        ):
-            raise InputError(
-                f"`{text}` is no mirror of a registry",
-                code=CODE_MIRROR,
-                hint="write `host[:port][/prefix]`, without a scheme",
-            )
-        return cls(host=host.lower(), prefix=prefix)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hosts:
-    """Where registries are asked, and which of them without TLS."""
-
-    mirrors: Mapping[str, Sequence[Mirror]] = field(default_factory=dict)
-    """By registry, in the order in which they are asked."""
-    insecure: frozenset[str] = frozenset()
-    """Hosts, with their port where they have one, that are asked by plain http. Those of this machine always are."""
-
-    @classmethod
-    def parse(cls, mirrors: Mapping[str, Sequence[str]], insecure: Iterable[str]) -> Hosts:
-        """Read what a user wrote.
-
-        Raises:
-            InputError: PVB707.
-        """
-        return cls(
-            mirrors={registry: [Mirror.parse(one) for one in rows] for registry, rows in mirrors.items()},
-            insecure=frozenset(host.lower() for host in insecure),
-        )
-
-    def plain(self, host: str) -> bool:
-        """Say whether a host is asked by plain http: it was named, or it is this machine."""
-        return host.lower() in self.insecure or is_loopback(host)
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a host, with or without a port, is this machine by its name or its number alone."""
-    bare = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    if bare.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(bare).is_loopback
-    except ValueError:
-        return False
 
 
 def check_stop(stop: Event) -> None:
