@@ -36,8 +36,11 @@ SECTIONS = (
 )
 """Sections that some systemd-stub knows, in the order of its table, which is the order of measuring."""
 
-MEASURED_SINCE = {".uname": 254, ".sbat": 254, ".ucode": 256, ".profile": 257}
+MEASURED_SINCE = {".uname": 254, ".sbat": 254, ".ucode": 256, ".profile": 257, ".hwids": 257}
 """First major version of systemd-stub that knows a section; those that are not named here are as old as measuring."""
+
+BY_MACHINE = (".dtbauto", ".efifw")
+"""Sections that may stand in an image several times: the stub takes the one for its machine, if any."""
 
 MAX_ZERO_FILL = 256 << 20
 """Bytes that a section may be longer in memory than in the file; real ones differ by less than a page."""
@@ -54,7 +57,8 @@ class Uki:
     image: PeImage
     sections: Mapping[str, ExtentReader]
     """Non-empty sections of :data:`SECTIONS` by name, as the stub sees them in memory. In an image with profiles: the
-    base sections and over them those of the first profile, which is the one that is booted if none is asked for."""
+    base sections and over them those of the first profile, which is the one that is booted if none is asked for. Of
+    :data:`BY_MACHINE` the first."""
     profiles: int
     """How many profiles there are; 0 in an image without."""
     stub: str | None
@@ -106,6 +110,8 @@ def parse_uki(reader: BinaryReader) -> Uki:
             continue
         if section.name == ".profile":
             parts.append({})
+        if section.name in BY_MACHINE and section.name in parts[-1]:
+            continue
         if section.name in parts[-1]:
             raise _error(f"section `{section.name}` stands there twice")
         parts[-1][section.name] = section_content(reader, section)

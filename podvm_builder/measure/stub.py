@@ -15,8 +15,11 @@ NEWEST = 262
 """The versions of which it is known what they measure."""
 
 _ALWAYS = {".linux", ".osrel", ".cmdline", ".initrd", ".splash", ".dtb", ".pcrpkey"}
-_UNSETTLED = (".profile", ".dtbauto", ".hwids", ".efifw")
-"""Measured or not by version, machine or boot menu entry."""
+_CHOSEN = {".dtbauto": 257, ".efifw": 258}
+"""Sections of which the stub measures the one for its machine, if any, and since when. It knows its machine by the
+firmware's devicetree, or by `.hwids`, whose entries are digests of SMBIOS fields; ``pe.c`` of systemd."""
+_X86 = (0x14C, 0x8664)
+"""Machine types of PE images whose firmware has no devicetree."""
 
 SMBIOS_SINCE = 261
 """The version from which on the stub measures SMBIOS structures, into PCR 1."""
@@ -81,10 +84,14 @@ def stub_doubts(uki: Uki, *, separators: bool) -> dict[int, str]:
         return dict.fromkeys(pcrs, f"{said}; known are {OLDEST} to {NEWEST}")
     assert version is not None  # noqa: S101 - there are rules, so there is a version
     doubts: dict[int, str] = {}
-    for name in _UNSETTLED:
-        if name in uki.sections and not (name == ".profile" and version >= MEASURED_SINCE[name]):
-            said = f"the UKI has a `{name}` section, which is measured by circumstances that are not settled here"
-            doubts |= dict.fromkeys((9, 11, 12) if name == ".profile" else (11,), said)
+    if ".profile" in uki.sections and version < MEASURED_SINCE[".profile"]:
+        said = "the UKI has a `.profile` section, and what this version of the stub makes of it is not settled here"
+        doubts |= dict.fromkeys((9, 11, 12), said)
+    for name, since in _CHOSEN.items():
+        # an x86 machine knows itself by `.hwids` alone: without that, none is taken
+        by_machine = ".hwids" in uki.sections or uki.image.machine not in _X86
+        if name in uki.sections and version >= since and by_machine:
+            doubts[11] = f"the UKI has `{name}` sections, of which the stub measures the one for its machine, if any"
     if separators and version >= 261:
         said = "systemd 261 and newer extend `os-separator` here where the initrd holds systemd-pcrosseparator.service"
         doubts |= dict.fromkeys((4, 5, 7, 12, 13, 14), said) | doubts

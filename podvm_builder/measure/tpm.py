@@ -31,6 +31,7 @@ BANKS = (*DEFAULT_BANKS, "sha512")
 
 IDENTIFYING = ("tpm.pcr04", "tpm.pcr11", "tpm.pcr12")
 _FROM_IMAGE = (4, 9, 11, 12, 13, 14)
+_HWIDS = "with `.hwids`, as systemd-stub's source has it; not yet seen on a TPM (systemd-measure 257 misnames it)"
 LOADER_REMARK = "with systemd-boot before the UKI, as its source has it; seen on a TPM with systemd 257"
 _INITDATA = "guest agents extend it with the digest of the pod's initdata; zero where a pod has none"
 
@@ -124,6 +125,8 @@ def predict_boot(hashed: HashedBoot, boot: TpmBoot, *, disk_sha256: str | None =
     image = (Basis(kind="image", digest=f"sha256:{digests.file.hex()}"),)
     disk = (Basis(kind="image", digest=f"sha256:{disk_sha256}"),) if disk_sha256 and boot.boot == DISK else ()
     remarks = dict.fromkeys((4, 9, 12, 13), REMARK) if sidecars.present else {}
+    if ".hwids" in digests.sections:
+        remarks[11] = _HWIDS
     if loader is not None:
         remarks |= dict.fromkeys((4, 5), LOADER_REMARK)
     rows: list[Measurement] = []

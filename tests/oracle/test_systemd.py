@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from podvm_builder.formats.pe import authenticode
 from podvm_builder.formats.readers import BytesReader, read_all
 from podvm_builder.measure.artifacts import read_boot_artifacts
 from podvm_builder.measure.boot_log import PHASES
-from podvm_builder.measure.tpm import predict_tpm
+from podvm_builder.measure.tpm import fold, predict_tpm
 from podvm_builder.measure.tpm_boot import TpmBoot
 from tests.support.pe import build_kernel
 from tests.support.tools_tree import Oracle
@@ -27,8 +29,8 @@ def oracle(tmp_path: Path) -> Oracle:
     return Oracle(tmp_path)
 
 
-def _make_uki(oracle: Oracle) -> bytes:
-    """Have ukify build a UKI with the sections that mkosi gives it."""
+def _make_uki(oracle: Oracle, *options: str) -> bytes:
+    """Have ukify build a UKI with the sections that mkosi gives it, and more if its options say so."""
     folder = oracle.folder
     oracle.path(STUB)
     (folder / "linux").write_bytes(build_kernel(body=bytes(range(256)) * 101))
@@ -39,12 +41,16 @@ def _make_uki(oracle: Oracle) -> bytes:
         "build",
         *("--linux", "linux", "--initrd", "initrd", "--cmdline", "quiet roothash=abc systemd.volatile=state"),
         *("--os-release", "@osrel", "--uname", "6.12.1-test", "--stub", STUB, "--output", "uki.efi"),
+        *options,
     )
     return (folder / "uki.efi").read_bytes()
 
 
-def test_pcr_11_with_and_without_phases_is_that_of_systemd_measure(oracle: Oracle) -> None:
-    uki = _make_uki(oracle)
+@pytest.mark.parametrize("sections", [(), (".ucode", ".pcrpkey")])
+def test_pcr_11_with_and_without_phases_is_that_of_systemd_measure(oracle: Oracle, sections: tuple[str, ...]) -> None:
+    for name in sections:
+        (oracle.folder / name[1:]).write_bytes(name.encode() * 7)
+    uki = _make_uki(oracle, *(f"--section={name}:@{name[1:]}" for name in sections))
     artifacts = read_boot_artifacts(BytesReader(uki))
     version = artifacts.uki.stub_version
     assert version is not None
@@ -72,6 +78,29 @@ def test_pcr_11_with_and_without_phases_is_that_of_systemd_measure(oracle: Oracl
             if (row.register, row.alg) == ("tpm.pcr11", bank) and row.value is not None
         ]
         assert ours == [row["hash"] for row in said[bank]]
+
+
+def test_systemd_measure_gives_hardware_identifiers_the_wrong_name(oracle: Oracle) -> None:
+    """systemd-measure 257 measures what `--hwids` names as `.dtbauto`; the stub measures a section by its own name."""
+    (oracle.folder / "hwids").write_bytes(b"digests of SMBIOS fields")
+    uki = read_boot_artifacts(BytesReader(_make_uki(oracle, "--section=.hwids:@hwids")))
+    assert uki.uki.stub_version == 257
+    (ours,) = predict_tpm(uki, [TpmBoot()], banks=("sha256",))
+    options = []
+    for name, content in uki.uki.sections.items():
+        (oracle.folder / f"section{name}").write_bytes(read_all(content))
+        options.append(f"--{name[1:]}=section{name}")
+    said = json.loads(
+        oracle.run(
+            "/usr/lib/systemd/systemd-measure", "calculate", *options, "--bank=sha256", "--phase=", "--json=short"
+        )
+    )["sha256"][0]["hash"]
+    events = [event for event in ours.log if event.pcr == 11]
+    assert events[-2].subject == "name of section .hwids"
+    wrong = hashlib.sha256(b".dtbauto\0").digest()
+    events[-2] = replace(events[-2], digests={"sha256": wrong})
+    assert fold(events, 11, "sha256").hex() == said
+    assert fold(ours.log, 11, "sha256").hex() != said
 
 
 def test_every_section_that_ukify_wrote_is_read(oracle: Oracle) -> None:

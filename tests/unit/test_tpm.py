@@ -177,7 +177,12 @@ def test_blanks_around_the_command_line_are_cut_and_control_characters_become_bl
         ({"cmdline": "ä".encode()}, {9}, "not ASCII"),
         ({"cmdline": b"quiet\n", "stub": b"253"}, {9}, "253"),
         ({"linux": build_kernel(b"5.10.1")}, {9}, "before 5.19"),
-        ({"extra": [Section(name=b".dtbauto", data=b"x")]}, {11}, ".dtbauto"),
+        ({"extra": [Section(name=b".hwids", data=b"h"), Section(name=b".dtbauto", data=b"x")]}, {11}, ".dtbauto"),
+        (
+            {"extra": [Section(name=b".hwids", data=b"h"), Section(name=b".efifw", data=b"x")], "stub": b"258"},
+            {11},
+            ".efifw",
+        ),
         ({"extra": [Section(name=b".profile", data=b"x")], "stub": b"256"}, {9, 11, 12}, ".profile"),
     ],
 )
@@ -188,6 +193,25 @@ def test_no_value_where_it_cannot_be_justified(options: dict[str, object], pcrs:
     assert unknown == pcrs
     assert all(rows[pcr].status is Status.UNPREDICTABLE for pcr in pcrs)
     assert any(reason in str(rows[pcr].reason) for pcr in pcrs)
+
+
+@pytest.mark.parametrize(("stub", "measured"), [(b"256.12", ()), (b"257.13", (b".hwids",)), (b"258.1", (b".hwids",))])
+def test_hardware_identifiers_are_measured_by_stubs_that_know_them(stub: bytes, measured: tuple[bytes, ...]) -> None:
+    plain = _rows(_uki(stub=stub))[11].value
+    assert plain is not None
+    events = [digest for name in measured for digest in (_sha(name + b"\0"), _sha(b"digests of SMBIOS fields"))]
+    expected = plain
+    for digest in events:
+        expected = _sha(expected + digest)
+    found = _rows(_uki(stub=stub, extra=[Section(name=b".hwids", data=b"digests of SMBIOS fields")]))
+    assert found[11].value == expected
+
+
+@pytest.mark.parametrize("stub", [b"256.12", b"257.13", b"258.1"])
+def test_what_is_for_certain_machines_is_not_measured_where_no_machine_is_known(stub: bytes) -> None:
+    """No `.hwids`, and x86 firmware has no devicetree: the stub takes none of these sections."""
+    extra = [Section(name=name, data=data) for name in (b".dtbauto", b".efifw") for data in (b"one", b"two")]
+    assert _rows(_uki(stub=stub, extra=extra))[11].value == _rows(_uki(stub=stub))[11].value
 
 
 def test_separators_are_no_doubt_where_their_units_are_masked() -> None:
