@@ -8,7 +8,8 @@ from podvm_builder.errors import Finding, FormatError
 from podvm_builder.formats.compression import Unsupported
 from podvm_builder.guest.unit_check import check_units
 from podvm_builder.measure.artifacts import read_boot_artifacts
-from podvm_builder.measure.userspace import masked_units, open_root
+from podvm_builder.measure.place import masked_units
+from podvm_builder.measure.userspace import open_root
 from podvm_builder.report.text import printable
 from podvm_builder.tools.files import FileReader
 

@@ -6,12 +6,13 @@ ones hold; zeros may stand between them. The content of files is passed over.
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Iterator
 
 from podvm_builder.errors import FormatError
-from podvm_builder.formats.compression import name_of, pieces
-from podvm_builder.formats.filetree import MAX_ENTRIES, MAX_LINK, Kind, TreeEntry
+from podvm_builder.formats.compression import Unsupported, name_of, pieces
+from podvm_builder.formats.filetree import MAX_ENTRIES, MAX_LINK, Kind, TreeEntry, find
 from podvm_builder.formats.readers import read_all
 from podvm_builder.model.reader import BinaryReader
 
@@ -23,13 +24,18 @@ _MAX_STREAMS = 64
 """Compressed streams one behind the other; builders join two or three."""
 _MAX_TEXT = 64 << 20
 """Bytes of all names and targets of links."""
+_UNIT = re.compile(r"(?:^|/)systemd/system/(?:[^/]+/)?[^/]+\.(?:service|conf)$")
+"""Paths of the files whose content is kept: units and what changes them."""
+_MAX_UNIT = 1 << 16
+_MAX_UNITS = 4 << 20
+"""Bytes of such a file, and of all of them, that are kept."""
 
 
 class Initrd:
     """What an initrd unpacks to, as a :class:`~podvm_builder.formats.filetree.FileTree`."""
 
     def __init__(self, reader: BinaryReader) -> None:
-        """Unpack, without holding what files contain.
+        """Unpack, and hold the content of units alone.
 
         Raises:
             FormatError: neither cpio nor a compression of it, or damaged, or too large.
@@ -40,6 +46,8 @@ class Initrd:
         self._folders: dict[str, dict[str, TreeEntry]] = {"": {}}
         self._count = 0
         self._text = 0
+        self._units: dict[str, bytes] = {}
+        self._kept = 0
         data = memoryview(read_all(reader))
         at = streams = unpacked = 0
         while at < len(data):
@@ -64,6 +72,22 @@ class Initrd:
         """See :class:`~podvm_builder.formats.filetree.FileTree`."""
         return tuple(self._folders.get("/".join(part for part in path.split("/") if part), {}).values())
 
+    def read(self, path: str) -> bytes:
+        """See :class:`~podvm_builder.formats.filetree.ReadableTree`; of an initrd units alone can be read.
+
+        Raises:
+            FormatError: there is no such unit.
+            Unsupported: it is larger than units are, or not a unit.
+        """
+        name = "/".join(part for part in path.split("/") if part)
+        found = self._units.get(name)
+        if found is not None:
+            return found
+        entry = find(self, name)
+        if entry is None or entry.kind is not Kind.FILE:
+            raise _error(f"no file `{path}`", None)
+        raise Unsupported(f"`{path}` of the initrd is not kept: {entry.size} bytes")
+
     def _archives(self, source: _Source, *, whole: bool) -> None:
         """Read archives with zeros between them: all that there is, or as long as cpio follows on cpio."""
         while source.skip_zeros():
@@ -86,8 +110,10 @@ class Initrd:
             source.skip(110)
             name = source.take(length)[:-1].decode("utf-8", "surrogateescape")
             source.skip(-(110 + length) % 4)
-            target = b""
-            if stat.S_ISLNK(mode) and size <= MAX_LINK:  # Linux leaves out links that are longer
+            target = content = b""
+            if stat.S_ISREG(mode) and self._keeps(name, size):
+                content = source.take(size)
+            elif stat.S_ISLNK(mode) and size <= MAX_LINK:  # Linux leaves out links that are longer
                 target = source.take(size)
             else:
                 source.skip(size)
@@ -98,6 +124,18 @@ class Initrd:
             if self._text > _MAX_TEXT:
                 raise _error(f"more than {_MAX_TEXT} bytes of names", at)
             self._add(name, mode, size, target.decode("utf-8", "surrogateescape"))
+            self._keep(name, mode, content, size)
+
+    def _keeps(self, name: str, size: int) -> bool:
+        return size <= _MAX_UNIT and self._kept + size <= _MAX_UNITS and _UNIT.search(name) is not None
+
+    def _keep(self, name: str, mode: int, content: bytes, size: int) -> None:
+        """Hold a unit; whatever comes later by the same name takes its place."""
+        path = "/".join(part for part in name.split("/") if part not in ("", "."))
+        self._kept -= len(self._units.pop(path, b""))
+        if stat.S_ISREG(mode) and len(content) == size and _UNIT.search(path) is not None:
+            self._units[path] = content
+            self._kept += size
 
     def _add(self, path: str, mode: int, size: int, target: str) -> None:
         self._count += 1

@@ -61,6 +61,12 @@ class BootArtifacts:
         """Paths in the EFI system partition that systemd-stub reads beside the UKI."""
         return tuple(all_paths(self.folders))
 
+    @property
+    def credentials(self) -> tuple[str, ...]:
+        """Names of the credentials' files that systemd-stub hands over."""
+        files = (*self.folders.credentials, *self.folders.own)
+        return tuple(file.name for file in files if file.name.lower().endswith(".cred"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignBoot:

@@ -52,6 +52,7 @@ def boot_log(
     authorities: Mapping[str, Signature] = NO_AUTHORITIES,
     loader_conf: bytes | None = None,
     sidecars: Sidecars = NO_SIDECARS,
+    separated: Sequence[int] = (),
 ) -> tuple[Event, ...]:
     """Return the events of PCRs 4, 5, 7, 9 and 11 to 13 in the order of a boot.
 
@@ -69,6 +70,7 @@ def boot_log(
             :data:`UKI_SUBJECT`, and addons by their paths. Each is measured once a boot.
         loader_conf: systemd-boot's configuration, where it measures it.
         sidecars: what the stub adds from the EFI system partition.
+        separated: PCRs that the initrd extends with `os-separator`.
     """
     firmware = partial(_event, algorithms, source="firmware")
     separators = [firmware(pcr, "EV_SEPARATOR", _SEPARATOR, "separator") for pcr in (4, 5)]
@@ -100,6 +102,10 @@ def boot_log(
         events.append(_tagged(_INITRD, digests.initrd, "initrd"))
     events.append(firmware(5, "EV_EFI_ACTION", EXITING, "exit of boot services"))
     events.append(firmware(5, "EV_EFI_ACTION", EXITED, "exit of boot services done"))
+    events += [
+        _event(algorithms, pcr, "os-separator", b"os-separator", "separator of the OS", source="systemd-pcrextend")
+        for pcr in separated
+    ]
     events += [
         _event(algorithms, 11, "phase", word.encode(), f"phase {word}", source="systemd-pcrphase") for word in phases
     ]

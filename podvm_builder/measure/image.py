@@ -106,7 +106,9 @@ def _measure(
     workers: int,
 ) -> MeasurementSet:
     artifacts = read_boot_artifacts(image)
-    userspace = inspect(artifacts.uki, image, artifacts.gpt, recorded=manifest.phases)
+    userspace = inspect(
+        artifacts.uki, image, artifacts.gpt, recorded=manifest.phases, credentials=artifacts.credentials
+    )
     _check_phases(manifest, userspace)
     boots = _boots(manifest, firmware, userspace)
     of_tpm = boots if profile is None or profile.kind != TPM else tuple(_on_machine(boot, profile) for boot in boots)

@@ -65,7 +65,13 @@ def measure_tpm(
         )
     with ThreadPoolExecutor(max_workers=1) as pool:
         # looking into the image is decompressing, which runs beside hashing
-        looking = pool.submit(inspect, found.uki, reader if found.gpt is not None else None, found.gpt)
+        looking = pool.submit(
+            inspect,
+            found.uki,
+            reader if found.gpt is not None else None,
+            found.gpt,
+            credentials=found.credentials if boot == DISK else (),
+        )
         hashed = hash_boot(found, banks, boots=(boot,), workers=workers)
         userspace = looking.result()
     prediction = predict_boot(

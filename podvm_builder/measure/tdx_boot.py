@@ -44,6 +44,9 @@ PCRS = (4, 5, 7, 9, 11, 12, 13, 14)
 NO_IMAGE = "covers what is booted: give the image, the UKI or the kernel"
 OLD_STUB = "systemd-stub measures into a trust domain's registers since 256, unless a distribution added it before"
 NEW_STUB = "systemd 261 and newer measure SMBIOS structures themselves, and how is not settled here"
+NEW_USERSPACE = (
+    "systemd 261 and newer may extend it from userspace with Linux 6.16 and newer, and what is not settled here"
+)
 OLD_KERNEL = "Linux measures into a trust domain's registers since 6.9, unless a distribution added it before"
 NOT_ASCII = "the command line is not ASCII, and how firmware widens it is not settled here"
 NO_STATE = "whether secure boot is compiled into this firmware is not known: `--secure-boot` says it"
@@ -56,6 +59,8 @@ SUFFIX = b" initrd=initrd"
 
 _FIRST_STUB, _SMBIOS_STUB = 256, 261
 _FIRST_KERNEL = (6, 9)
+_EXTENDING_KERNEL = (6, 16)
+"""The first with a way for programs to extend run-time registers."""
 _MAX_CMDLINE = 1 << 20
 _VERSION = re.compile(r"([0-9]+)\.([0-9]+)")
 
@@ -126,6 +131,8 @@ def uki_boot(uki: Uki, boot: TpmBoot, prediction: TpmPrediction) -> TdxBoot:
         unknown.setdefault(2, (Status.UNPREDICTABLE, OLD_STUB))
     if version is not None and version >= _SMBIOS_STUB:
         unknown.setdefault(0, (Status.UNPREDICTABLE, NEW_STUB))
+        if uki.kernel_release is None or uki.kernel_release >= _EXTENDING_KERNEL:
+            unknown = dict.fromkeys((1, 2), (Status.UNPREDICTABLE, NEW_USERSPACE)) | unknown
     if uki.kernel_release is not None and uki.kernel_release < _FIRST_KERNEL:
         unknown.setdefault(2, (Status.UNPREDICTABLE, OLD_KERNEL))
     return TdxBoot(

@@ -19,8 +19,9 @@ from podvm_builder.measure.platform import LEARNT, LEARNT_FROM, on_platform, pro
 from podvm_builder.measure.secure_boot import authority
 from podvm_builder.measure.sidecars import REMARK, Sidecars
 from podvm_builder.measure.stub import command_line, stub_rules
-from podvm_builder.measure.tpm_boot import Finding, TpmBoot, unknown_registers
+from podvm_builder.measure.tpm_boot import PLATFORM_REASONS, Finding, TpmBoot, unknown_registers
 from podvm_builder.measure.uki_digests import UkiDigests
+from podvm_builder.measure.userspace import SEPARATED
 from podvm_builder.model.event import Event
 from podvm_builder.model.measurement import Basis, Identification, Measurement, Status
 from podvm_builder.model.platform import Part
@@ -31,6 +32,7 @@ BANKS = (*DEFAULT_BANKS, "sha512")
 
 IDENTIFYING = ("tpm.pcr04", "tpm.pcr11", "tpm.pcr12")
 _FROM_IMAGE = (4, 9, 11, 12, 13, 14)
+_SEPARATOR = "with `os-separator` of systemd 261 and newer, as its source has it; not yet seen on a TPM"
 _HWIDS = "with `.hwids`, as systemd-stub's source has it; not yet seen on a TPM (systemd-measure 257 misnames it)"
 LOADER_REMARK = "with systemd-boot before the UKI, as its source has it; seen on a TPM with systemd 257"
 _INITDATA = "guest agents extend it with the digest of the pod's initdata; zero where a pod has none"
@@ -118,6 +120,7 @@ def predict_boot(hashed: HashedBoot, boot: TpmBoot, *, disk_sha256: str | None =
         authorities=authorities,
         loader_conf=loader.conf if loader is not None else None,
         sidecars=sidecars,
+        separated=_separated(boot),
     )
     if boot.profile is not None:
         log = on_platform(boot.profile, log, banks)
@@ -125,6 +128,7 @@ def predict_boot(hashed: HashedBoot, boot: TpmBoot, *, disk_sha256: str | None =
     image = (Basis(kind="image", digest=f"sha256:{digests.file.hex()}"),)
     disk = (Basis(kind="image", digest=f"sha256:{disk_sha256}"),) if disk_sha256 and boot.boot == DISK else ()
     remarks = dict.fromkeys((4, 9, 12, 13), REMARK) if sidecars.present else {}
+    remarks |= dict.fromkeys(_separated(boot), _SEPARATOR)
     if ".hwids" in digests.sections:
         remarks[11] = _HWIDS
     if loader is not None:
@@ -136,6 +140,13 @@ def predict_boot(hashed: HashedBoot, boot: TpmBoot, *, disk_sha256: str | None =
             finding = (Status.PER_VM, _INITDATA) if (pcr, bank) == (8, "sha256") else unknown.get(pcr)
             rows += _rows(log, boot, (pcr, bank), finding, basis, remark=remarks.get(pcr))
     return TpmPrediction(log=log, measurements=tuple(rows), uki_sha256=digests.file)
+
+
+def _separated(boot: TpmBoot) -> tuple[int, ...]:
+    """Return the PCRs that userspace separates; those of the platform count where the platform is known."""
+    if boot.userspace is None or not boot.userspace.separator:
+        return ()
+    return tuple(pcr for pcr in SEPARATED if boot.profile is not None or pcr not in PLATFORM_REASONS)
 
 
 def _basis(boot: TpmBoot, pcr: int, image: tuple[Basis, ...], disk: tuple[Basis, ...]) -> tuple[Basis, ...]:

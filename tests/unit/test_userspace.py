@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import lzma
 import struct
 import tracemalloc
@@ -35,15 +36,35 @@ TSS = {
     "usr/lib/x86_64-linux-gnu/libtss2-esys.so.0": b"x",
     "usr/lib/x86_64-linux-gnu/libtss2-tcti-device.so.0": b"x",
 }
-PHASES_INITRD = {
-    f"{LIB}systemd-pcrphase-initrd.service": b"x",
+HELPER = "/usr/lib/systemd/systemd-pcrextend --graceful"
+
+
+def _unit(start: str, stop: str, *, initrd: bool = False) -> bytes:
+    """Return a unit as systemd 257 ships it."""
+    lines = [
+        *("[Unit]", "Description=TPM PCR Barrier", "DefaultDependencies=no", "After=tpm2.target"),
+        *("Conflicts=shutdown.target", "ConditionSecurity=measured-uki"),
+        f"ConditionPathExists={'' if initrd else '!'}/etc/initrd-release",
+        *("[Service]", "Type=oneshot", "RemainAfterExit=yes", f"ExecStart={HELPER} {start}"),
+        *([f"ExecStop={HELPER} {stop}"] if stop else []),
+    ]
+    return "\n".join(lines).encode()
+
+
+PHASES_INITRD: dict[str, bytes | str] = {
+    f"{LIB}systemd-pcrphase-initrd.service": _unit("enter-initrd", "leave-initrd", initrd=True),
     f"{LIB}initrd.target.wants/systemd-pcrphase-initrd.service": "../x",
 }
 PHASES_ROOT: dict[str, bytes | str] = {
-    f"{LIB}{unit}": b"x" for unit in ("systemd-pcrphase-sysinit.service", "systemd-pcrphase.service")
+    f"{LIB}systemd-pcrphase-sysinit.service": _unit("sysinit", "final"),
+    f"{LIB}systemd-pcrphase.service": _unit("ready", "shutdown"),
 } | {
     f"{LIB}sysinit.target.wants/{unit}": "../x"
     for unit in ("systemd-pcrphase-sysinit.service", "systemd-pcrphase.service")
+}
+SEPARATOR: dict[str, bytes | str] = {
+    f"{LIB}systemd-pcrosseparator.service": _unit("--os-separator", "", initrd=True),
+    f"{LIB}sysinit.target.wants/systemd-pcrosseparator.service": "../x",
 }
 MASKER = {"usr/lib/systemd/system-generators/systemd-debug-generator": b"x"}
 MACHINE = {f"{LIB}systemd-pcrmachine.service": b"x"}
@@ -268,14 +289,69 @@ def test_what_masks_no_phase_unit(word: bytes) -> None:
     ],
 )
 def test_drop_ins_leave_pcr_11_without_a_value(path: str) -> None:
-    for tree in ({path: b"x"}, {path.rpartition("/")[0]: "elsewhere"}):
+    for tree in ({path: b"[Service]\nPrivateDevices=yes"}, {path.rpartition("/")[0]: "elsewhere"}):
         found = _inspect({}, {**PHASES_ROOT, **TSS, **tree})
         assert found.phases is None
-        assert path.rpartition("/")[0] in found.doubts[11]
+        said = "PrivateDevices" if path in tree else path.rpartition("/")[0]
+        assert said in found.doubts[11]
     masks = {
         f"etc/systemd/system/{unit}": b"" for unit in ("systemd-pcrphase-sysinit.service", "systemd-pcrphase.service")
     }
     assert _inspect({}, {**PHASES_ROOT, **TSS, **masks, path: b"x"}).phases == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "phases"),
+    [
+        ("[Unit]\nAfter=network.target\n[Service]\nTimeoutStartSec=5", ("sysinit", "ready")),
+        (f"[Service]\nExecStart=\nExecStart={HELPER} attested", ("sysinit", "attested")),
+        (f"[Service]\nExecStart={HELPER} second", None),
+        ("[Service]\nExecStart=\nExecStart=/usr/bin/true", None),
+        ("[Service]\nExecStart=\nExecStart=-" + HELPER + " ready", None),
+        ("[Unit]\nConditionPathExists=/etc/wanted", None),
+        ("[Unit]\nConflicts=sysinit.target", None),
+        ("[Service]\nUser=nobody", None),
+    ],
+)
+def test_drop_ins_are_read(text: str, phases: tuple[str, ...] | None) -> None:
+    path = "etc/systemd/system/systemd-pcrphase.service.d/x.conf"
+    for build in (build_squashfs, build_erofs):
+        found = _inspect({}, build({**PHASES_ROOT, **TSS, path: text.encode()}))
+        assert found.phases == phases
+        assert (11 in found.doubts) == (phases is None)
+
+
+def test_drop_ins_of_the_initrd_are_read() -> None:
+    path = f"{LIB}systemd-pcrphase-initrd.service.d/x.conf"
+    text = f"[Service]\nExecStop=\nExecStop={HELPER} left".encode()
+    assert _inspect({**PHASES_INITRD, **TSS, path: text}, {}).phases == ("enter-initrd", "left")
+    found = _inspect({**PHASES_INITRD, **TSS, path: b"#" * 70_000}, {})
+    assert "is not kept" in found.doubts[11]
+    linked = {path: "../elsewhere.conf", f"{LIB}elsewhere.conf": text}
+    assert _inspect({**PHASES_INITRD, **TSS, **linked}, {}).phases == ("enter-initrd", "left")
+    gone = _inspect({**PHASES_INITRD, **TSS, path: "../nowhere.conf"}, {})
+    assert "leads to none" in gone.doubts[11]
+
+
+@pytest.mark.parametrize(
+    "name", ["systemd.extra-unit.x.service.cred", "systemd.unit-dropin.systemd-pcrphase.service.cred"]
+)
+def test_credentials_that_bring_units(name: str) -> None:
+    initrd, root = build_cpio({}), build_squashfs({**PHASES_ROOT, **TSS})
+    for folder in ("loader/credentials", "EFI/BOOT/BOOTX64.EFI.extra.d"):
+        files = {"EFI/BOOT/BOOTX64.EFI": build_uki(initrd=initrd), f"{folder}/{name}": b"sealed"}
+        disk = BytesReader(build_disk([(ESP, build_fat(files, bits=12, cluster=4)), (ROOT, root)]))
+        rows = {row.register: row for row in measure_tpm(disk, banks=("sha256",)).measurements}
+        assert rows["tpm.pcr11"].value is None
+        assert name in str(rows["tpm.pcr11"].reason)
+        assert rows["tpm.pcr15"].value is None
+        files["EFI/BOOT/BOOTX64.EFI"] = build_uki(initrd=initrd, cmdline=b"quiet systemd.import_credentials=no")
+        disk = BytesReader(build_disk([(ESP, build_fat(files, bits=12, cluster=4)), (ROOT, root)]))
+        rows = {row.register: row for row in measure_tpm(disk, banks=("sha256",)).measurements}
+        assert rows["tpm.pcr11"].value is not None
+    line = b"systemd.set_credential=" + name.removesuffix(".cred").encode() + b":text systemd.import_credentials=no"
+    assert name.removesuffix(".cred") in _inspect({}, {}, cmdline=line).doubts[11]
+    assert _inspect({}, {}, cmdline=b"systemd.set_credential=passwd.x:y").doubts == {}
 
 
 @pytest.mark.parametrize("path", [f"{LIB}systemd-pcrphase.service.d/README", f"{LIB}systemd-udevd.service.d/x.conf"])
@@ -289,12 +365,40 @@ def test_what_extends_pcr_15(root: Files) -> None:
     assert 15 not in _inspect(root, {}).untouched
 
 
+SEPARATED = {*range(8), 9, 12, 13, 14}
+
+
 def test_separators() -> None:
-    found = _inspect({f"{LIB}systemd-pcrosseparator.service": b"x"}, {})
-    assert set(found.doubts) == {4, 5, 7, 9, 12, 13, 14}
-    assert "os-separator" in found.doubts[12]
+    found = _inspect({f"{LIB}systemd-pcrosseparator.service": b"[Service]"}, {})
+    assert set(found.doubts) == SEPARATED
+    assert "no unit asks for it" in found.doubts[12]
     found = _inspect({}, {f"{LIB}systemd-pcrosseparator.service": b"x", f"{LIB}systemd-pcrnvdone.service": b"x"})
     assert set(found.doubts) == {9}
+    assert not found.separator
+
+
+def test_the_separator_of_an_initrd_that_is_certain_to_run_it() -> None:
+    found = _inspect({**SEPARATOR, **TSS}, {})
+    assert (found.separator, dict(found.doubts)) == (True, {})
+    changed = {f"{LIB}systemd-pcrosseparator.service.d/x.conf": b"[Service]\nPrivateDevices=yes"}
+    assert set(_inspect({**SEPARATOR, **TSS, **changed}, {}).doubts) == SEPARATED
+    other = {f"{LIB}systemd-pcrosseparator.service": _unit("--something", "", initrd=True)}
+    assert set(_inspect({**SEPARATOR, **TSS, **other}, {}).doubts) == SEPARATED
+
+
+def test_registers_with_the_separator() -> None:
+    disk = _disk(build_squashfs({}), initrd=build_cpio({**SEPARATOR, **TSS}), stub=b"262.1")
+    rows = {row.register: row for row in measure_tpm(disk, banks=("sha256",)).measurements}
+    # PCR 12 was never extended before: one extend on zeros
+    word = hashlib.sha256(b"os-separator").digest()
+    assert word.hex() == "ff5b9d73dad709633ae76adf444012b57e913a12ed7403c3931145862f35f841"
+    assert rows["tpm.pcr12"].value == hashlib.sha256(bytes(32) + word).digest()
+    assert "not yet seen" in str(rows["tpm.pcr12"].reason)
+    plain = _disk(build_squashfs({}), initrd=build_cpio(TSS), stub=b"262.1")
+    for register, before in ((row.register, row) for row in measure_tpm(plain, banks=("sha256",)).measurements):
+        if register in ("tpm.pcr05", "tpm.pcr07", "tpm.pcr13", "tpm.pcr14"):
+            assert before.value is not None
+            assert rows[register].value == hashlib.sha256(before.value + word).digest()
 
 
 def test_what_cannot_be_read_leaves_no_value() -> None:
@@ -304,7 +408,7 @@ def test_what_cannot_be_read_leaves_no_value() -> None:
     disk = _disk(build_squashfs({}), initrd=b"no archive")
     artifacts = read_boot_artifacts(disk)
     found = inspect(artifacts.uki, disk, artifacts.gpt)
-    assert set(found.doubts) == {4, 5, 7, 9, 11, 12, 13, 14}
+    assert set(found.doubts) == {*SEPARATED, 11}
     assert 15 not in found.untouched
 
 
