@@ -8,7 +8,6 @@ A row of one variant is never compared with a boot of another.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from podvm_builder.measure.tpm import fold, predict_tpm
 from podvm_builder.measure.tpm_boot import TpmBoot
 from podvm_builder.model.event import Event
 from podvm_builder.model.measurement import Measurement, Status
-from podvm_builder.tools.files import FileReader
+from podvm_builder.tools.files import FileReader, hashing_threads
 
 _HABITS = "firmware that checks kernel hashes may try a boot twice and measure it twice"
 
@@ -87,7 +86,7 @@ def expect(
         platform=habits,
     )
     with FileReader(image) as reader:
-        (found,) = predict_tpm(read_boot_artifacts(reader), [boot], banks=BANKS, workers=min(4, os.cpu_count() or 1))
+        (found,) = predict_tpm(read_boot_artifacts(reader), [boot], banks=BANKS, workers=hashing_threads())
     bound = initdata_event(initdata_text(INITDATA))
     better = {prove.key(row): row for row in found.measurements if row.status is Status.PREDICTED}
     better |= {prove.key(row): row for row in (_binding(row, bound) for row in found.measurements) if row is not None}

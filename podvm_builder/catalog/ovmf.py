@@ -30,6 +30,8 @@ class Layout(NamedTuple):
     direct_entries: bool
     """A boot with ``-kernel`` has one boot entry, that of UiApp; otherwise its entries differ by build."""
     source: str
+    caution: str | None = None
+    """What a reader of values for this layout must know."""
 
 
 BOOT_MENU = "BootMenu"
@@ -69,7 +71,8 @@ LAYOUTS: Mapping[str, Layout] = {
             ),
             smbios=True,
             direct_entries=False,
-            source="edk2 2eac71a1e, cd76265f1 and 9d9e3a2ba; from the source and others' logs, not yet seen here",
+            source="edk2 2eac71a1e, cd76265f1 and 9d9e3a2ba; from the source and others' logs",
+            caution="layout edk2-202505: from the specification, not yet seen on hardware",
         ),
     )
 }

@@ -19,6 +19,8 @@ from podvm_builder.model.reader import BinaryReader
 CODE = "PVB257"
 MAX_INITRD = 1 << 30
 """Bytes of an initrd, and of all that its streams unpack to together."""
+_LEAST_LIMIT, _MAX_RATIO = 64 << 20, 64
+"""Bytes that may come out of an initrd in any case, and how many for each byte of it; real ones make four of one."""
 _MAX_NAME = 4096
 _MAX_STREAMS = 64
 """Compressed streams one behind the other; builders join two or three."""
@@ -50,6 +52,7 @@ class Initrd:
         self._kept = 0
         data = memoryview(read_all(reader))
         at = streams = unpacked = 0
+        limit = min(MAX_INITRD, max(_LEAST_LIMIT, _MAX_RATIO * len(data)))
         while at < len(data):
             head = bytes(data[at : at + 8])
             if not head[0] or head.startswith(b"07070"):
@@ -63,7 +66,7 @@ class Initrd:
             name = name_of(head)
             if name is None:
                 raise _error("neither a cpio archive nor a compression known here", at)
-            stream = _Stream(name, data[at:], MAX_INITRD - unpacked)
+            stream = _Stream(name, data[at:], limit - unpacked)
             self._archives(_Source(iter(stream)), whole=True)
             unpacked += stream.unpacked
             at += stream.used
@@ -173,7 +176,7 @@ class _Stream:
             self.used = used
             self.unpacked += len(piece)
             if self.unpacked > self._limit:
-                raise _error(f"more than {MAX_INITRD} bytes come out", None)
+                raise _error(f"more bytes come out than are credible, {self._limit} and more", None)
             yield memoryview(piece)
 
 

@@ -111,7 +111,7 @@ def measure_mrtd(
             alg="sha384",
             status=Status.PREDICTED,
             value=_fold(firmware, sections, order),
-            reason=_reason(sections),
+            reason=_reason(sections, order),
             variant={"firmware": name, "page_order": order},
             basis=basis,
             origin=("regions", regions_name),
@@ -121,13 +121,16 @@ def measure_mrtd(
     return measurements, {regions_name: tuple(_region(firmware, section) for section in sections if section.size)}
 
 
-def _reason(sections: Iterable[TdxSection]) -> str:
+def _reason(sections: Iterable[TdxSection], order: str) -> str:
+    said = [FIRMWARE_ONLY]
+    if order == TWO_PASS:
+        said.append(f"page order {TWO_PASS}: from the specification, not yet seen on hardware")
     if any(section.data_size not in (0, section.size) for section in sections):
-        return (
-            f"{FIRMWARE_ONLY}; a section has less data than memory: computed as QEMU loads it, with the bytes that "
-            "follow in the image, where the specification has zeros"
+        said.append(
+            "a section has less data than memory: computed as QEMU loads it, with the bytes that follow in the image, "
+            "where the specification has zeros"
         )
-    return FIRMWARE_ONLY
+    return "; ".join(said)
 
 
 def _region(firmware: bytes, section: TdxSection) -> Region:

@@ -95,7 +95,7 @@ def measure_rtmrs(
                 alg=ALGORITHM,
                 status=Status.PREDICTED,
                 value=fold(runtime, register),
-                reason=boot.remarks.get(register),
+                reason=_said(boot.remarks.get(register), layout if register == 1 else None),
                 variant=variant,
                 basis=boot.basis.get(register, ()),
                 origin=("log", name),
@@ -196,7 +196,7 @@ def _settings_register(
         alg=ALGORITHM,
         status=Status.PREDICTED,
         value=fold(log, 0),
-        reason="covers firmware settings and the machine alone: it does not identify the image",
+        reason=_said("covers firmware settings and the machine alone: it does not identify the image", layout),
         variant=variant,
         basis=(Basis(kind="firmware", digest=firmware.name),),
         origin=("log", name),
@@ -223,6 +223,12 @@ def _doubts(
     lacking = unknown_machine(machine, layout, direct=boot.boot == DIRECT)
     if lacking is not None:
         yield Status.PLATFORM, lacking
+
+
+def _said(remark: str | None, layout: Layout | None) -> str | None:
+    """Return a remark on a value, with what must be known of the layout that it was computed for."""
+    caution = None if layout is None else layout.caution
+    return "; ".join(text for text in (remark, caution) if text) or None
 
 
 def _variant(boot: TdxBoot, layout: Layout | None) -> dict[str, str | int | bool]:

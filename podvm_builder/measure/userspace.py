@@ -41,6 +41,8 @@ _SET = ("systemd.set_credential", "systemd.set_credential_binary")
 _IMPORT = "systemd.import_credentials"
 _FALSE = ("0", "no", "n", "false", "f", "off")
 _MAX_KERNEL = 256 << 20
+_LEAST_KERNEL, _MAX_RATIO = 64 << 20, 64
+"""Bytes that may come out of a kernel in any case, and how many for each byte of it; real ones make five of one."""
 _AGGREGATE = b"boot_aggregate\0"
 """Name of IMA's first measurement, a text of every kernel that has IMA."""
 
@@ -170,7 +172,7 @@ def has_ima(kernel: BinaryReader) -> bool | None:
                 return True
             seen = piece[-len(_AGGREGATE) :]
             total += len(piece)
-            if total > _MAX_KERNEL:
+            if total > min(_MAX_KERNEL, max(_LEAST_KERNEL, _MAX_RATIO * length)):
                 return None
     except (FormatError, Unsupported):
         return None

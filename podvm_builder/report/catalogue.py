@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from podvm_builder.catalog.entries import Catalogue
+from podvm_builder.report.text import printable
 
 Row = Mapping[str, Any]
 
@@ -78,7 +79,7 @@ def table(rows: Iterable[Row], columns: Mapping[str, str]) -> str:
         rows: what to show.
         columns: key of the row to heading, in order; the last column may be of any width.
     """
-    cells = [list(columns.values()), *([_cell(row[key]) for key in columns] for row in rows)]
+    cells = [list(columns.values()), *([printable(_cell(row[key])) for key in columns] for row in rows)]
     widths = [max(len(line[index]) for line in cells) for index in range(len(columns) - 1)]
     return "\n".join(
         "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]).rstrip()

@@ -6,6 +6,7 @@ from html import escape
 
 from podvm_builder.model.manifest import ComponentRecord, ImageManifest
 from podvm_builder.model.measurement import Measurement, MeasurementSet
+from podvm_builder.report.text import printable
 
 _STYLE = (
     ":root{color-scheme:light dark}"
@@ -30,11 +31,11 @@ def page(manifest: ImageManifest, measurements: MeasurementSet) -> str:
         ("identifies the image", f"{'yes' if said.value else 'no'}{by}: {said.reason}"),
     ]
     rows = "\n".join(_row(row) for row in measurements.measurements)
-    title = escape(manifest.target)
+    title = _text(manifest.target)
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>\n'
         f"<h1>{title}</h1>\n<table>\n"
-        + "\n".join(f"<tr><th>{escape(name)}<td><code>{escape(value)}</code>" for name, value in facts)
+        + "\n".join(f"<tr><th>{_text(name)}<td><code>{_text(value)}</code>" for name, value in facts)
         + "\n</table>\n<h2>Components</h2>\n<table>\n<tr><th>path<th>from<th>digest<th>licence<th>origin\n"
         + "\n".join(map(_component, manifest.components))
         + "\n</table>\n<h2>Registers</h2>\n<table>\n<tr><th>register<th>algorithm<th>status<th>for<th>value or reason\n"
@@ -45,12 +46,17 @@ def page(manifest: ImageManifest, measurements: MeasurementSet) -> str:
 
 def _component(one: ComponentRecord) -> str:
     origin = f"{one.verification}: {one.note}" if one.note else one.verification
-    cells = (f"<code>{escape(one.path)}</code>", escape(one.source), f"<code>{escape(one.digest)}</code>")
-    return "<tr>" + "".join(f"<td>{cell}" for cell in (*cells, escape(one.licence), escape(origin)))
+    cells = (f"<code>{_text(one.path)}</code>", _text(one.source), f"<code>{_text(one.digest)}</code>")
+    return "<tr>" + "".join(f"<td>{cell}" for cell in (*cells, _text(one.licence), _text(origin)))
 
 
 def _row(row: Measurement) -> str:
     variant = ", ".join(f"{name} {value}" for name, value in row.variant.items())
-    value = f"<code>{row.value.hex()}</code>" if row.value is not None else escape(row.reason or "")
-    cells = (escape(row.register), row.alg, row.status.value, escape(variant), value)
+    value = f"<code>{row.value.hex()}</code>" if row.value is not None else _text(row.reason or "")
+    cells = (*map(_text, (row.register, row.alg, row.status.value, variant)), value)
     return "<tr>" + "".join(f"<td>{cell}" for cell in cells)
+
+
+def _text(text: str) -> str:
+    """Return a text that stands for itself and changes nothing around it, the direction of writing included."""
+    return escape(printable(text))

@@ -9,6 +9,7 @@ from typing import Any
 
 from podvm_builder.errors import InputError
 from podvm_builder.model.plan import Plan
+from podvm_builder.report.text import printable
 
 SCHEMA = "podvm-plan/1"
 _WIDTH = 110
@@ -32,7 +33,7 @@ def plan_text(plan: Plan) -> str:
         first, *rest = _wrapped(_shown(value), _WIDTH - width - 2)
         lines.append(f"{key:<{width}}  {first}".rstrip())
         lines += [" " * (width + 2) + line for line in rest]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def explain(plan: Plan, key: str) -> list[dict[str, Any]]:
@@ -64,7 +65,8 @@ def explain(plan: Plan, key: str) -> list[dict[str, Any]]:
 def explain_text(stories: list[dict[str, Any]]) -> str:
     """Return what :func:`explain` found as text."""
     return "\n\n".join(
-        "\n".join([f"{story['key']} = {_shown(story['value'])}", *_aligned(story["origins"])]) for story in stories
+        "\n".join(map(printable, [f"{story['key']} = {_shown(story['value'])}", *_aligned(story["origins"])]))
+        for story in stories
     )
 
 

@@ -10,6 +10,7 @@ from podvm_builder.formats.documents import MAX_DOCUMENT
 from podvm_builder.formats.manifest import manifest_from_json
 from podvm_builder.model.layout import MANIFEST
 from podvm_builder.model.manifest import ImageManifest
+from podvm_builder.tools.inputs import open_input
 from podvm_builder.tools.unreadable import unreadable
 
 CODE = "PVB500"
@@ -37,8 +38,9 @@ def read_output(folder: Path, name: str) -> bytes:
         InputError: PVB500, it is absent or unreadable.
     """
     path = output_file(folder, name)
+    # what the name stands for may have changed since: a FIFO would never begin
     try:
-        with path.open("rb") as file:
+        with open_input(path, code=CODE) as file:
             return file.read(MAX_DOCUMENT + 1)
     except OSError as error:
         raise unreadable(path, error, code=CODE) from None

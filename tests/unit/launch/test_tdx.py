@@ -73,6 +73,7 @@ def test_both_orders_in_one_call() -> None:
     measurements, regions = measure_mrtd(SMALL.build(), orders=(TWO_PASS, SINGLE_PASS))
     assert [m.register for m in measurements] == ["tdx.mrtd"] * 2
     assert [m.variant["page_order"] for m in measurements] == [TWO_PASS, SINGLE_PASS]
+    assert ["not yet seen on hardware" in str(m.reason) for m in measurements] == [True, False]
     assert measurements[0].value != measurements[1].value
     (listed,) = regions.values()
     assert [region.page_type for region in listed] == ["add+extend", "add", "add", "add", "add", "add"]

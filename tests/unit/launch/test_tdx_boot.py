@@ -379,3 +379,14 @@ def test_a_kernel_that_firmware_refuses_gives_no_register() -> None:
     assert {finding[0] for finding in boot.unknown.values()} == {Status.UNPREDICTABLE}
     assert "not signed" in boot.unknown[1][1]
     assert boot.unknown.keys() == {0, 1, 2}
+
+
+def test_a_layout_that_was_never_seen_says_so() -> None:
+    image = _firmware()
+    for name, unseen in (("edk2-202411", False), ("edk2-202505", True)):
+        rows, _ = measure_rtmrs(
+            _uki(build_uki()), firmware=read_firmware(image, layout=name), layout=LAYOUTS[name], layout_reason=""
+        )
+        (row,) = (row for row in rows if row.register == "tdx.rtmr1")
+        assert row.value is not None
+        assert ("not yet seen on hardware" in str(row.reason)) == unseen

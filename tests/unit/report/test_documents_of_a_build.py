@@ -49,10 +49,11 @@ def test_the_page_has_every_register_and_escapes_what_it_is_given() -> None:
     component = ComponentRecord(
         name="a", path="/usr/<i>", sha256="ab" * 32, source="path <b>", digest="sha256:12", note="<u>", licence="<s>"
     )
-    text = page(replace(manifest, target="<script>x</script>", components=(component,)), found)
+    text = page(replace(manifest, target="<script>x</script>\u202e\x1b[2J", components=(component,)), found)
     for word in ("/usr/&lt;i&gt;", "path &lt;b&gt;", "unverified: &lt;u&gt;", "&lt;s&gt;", "sha256:12"):
         assert word in text
     assert "<script>" not in text
+    assert not {"\u202e", "\x1b"} & set(text)
     parser = HTMLParser()
     parser.feed(text)
     for row in found.measurements:

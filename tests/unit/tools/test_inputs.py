@@ -12,6 +12,7 @@ from podvm_builder.cli.source import find_components, read_profile
 from podvm_builder.errors import InputError
 from podvm_builder.guest.components import COMPONENTS
 from podvm_builder.tools.inputs import open_input
+from podvm_builder.tools.output import read_output
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device"])
@@ -52,3 +53,12 @@ def test_the_pipe_of_a_shell_is_read_to_its_end() -> None:
         assert read_file(f"/dev/fd/{reader}", limit=1 << 20) == content
     finally:
         os.close(reader)
+
+
+def test_a_document_that_becomes_a_fifo_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at a name and the opening of it, another program may change what it stands for."""
+    os.mkfifo(tmp_path / "manifest.json")
+    monkeypatch.setattr("podvm_builder.tools.output.output_file", lambda folder, name: folder / name)
+    with pytest.raises(InputError, match="is not a regular file") as caught:
+        read_output(tmp_path, "manifest.json")
+    assert caught.value.code == "PVB500"
