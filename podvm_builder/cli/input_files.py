@@ -51,13 +51,17 @@ def hash_file(path: Name, *, limit: int, what: str) -> bytes:
     Raises:
         InputError: it cannot be read (PVB320), or has more than ``limit`` bytes (PVB232).
     """
-    digest, size = hashlib.sha256(), 0
+    digest = hashlib.sha256()
     with named(path), open_input(path) as file:
-        while chunk := file.read(_CHUNK):
-            size += len(chunk)
-            if size > limit:
-                raise InputError(
-                    f"the {what} is larger than {limit >> 30} GiB", code="PVB232", place=Place(file=os.fspath(path))
-                )
-            digest.update(chunk)
+        # what is said at once saves the time of hashing it; a pipe says no size
+        size = os.fstat(file.fileno()).st_size
+        if size <= limit:
+            size = 0
+            while size <= limit and (chunk := file.read(_CHUNK)):
+                size += len(chunk)
+                digest.update(chunk)
+    if size > limit:
+        raise InputError(
+            f"the {what} is larger than {limit >> 30} GiB", code="PVB232", place=Place(file=os.fspath(path))
+        )
     return digest.digest()

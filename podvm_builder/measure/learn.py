@@ -19,7 +19,7 @@ from podvm_builder.formats.event_text import describe
 from podvm_builder.formats.eventlog import EV_NO_ACTION, EventLog, LogEvent
 from podvm_builder.formats.eventlog_replay import banks, locality
 from podvm_builder.measure.boot_log import DIRECT, DISK, EXITED, EXITING
-from podvm_builder.measure.log_diff import TPM
+from podvm_builder.measure.log_diff import CCEL, TPM
 from podvm_builder.measure.rtmr import register_of
 from podvm_builder.model.event import Event
 from podvm_builder.model.platform import Part, PlatformProfile, Slot
@@ -86,9 +86,20 @@ def learn(log: EventLog, kind: str, *, facts: Mapping[str, str]) -> PlatformProf
     for event in profile.events:
         if event.kind in _DIGESTED and event.data and digest_bytes(event.data, profile.banks) != event.digests:
             raise FormatError(f"event log: the digest of {event.subject} is not that of its data", code=CODE)
+    _check_separators([event.pcr for event in profile.events if event.kind == _SEPARATOR], kind)
     if not any(event.kind == _SEPARATOR for event in profile.events):
         raise FormatError("event log: no separator, so that where the firmware ends is not seen", code=CODE)
     return profile
+
+
+def _check_separators(pcrs: Sequence[int], kind: str) -> None:
+    """Refuse a log in which more registers were separated than firmware separates: it may have been put together.
+
+    A TPM has one separator in a register; a trust domain one behind the variables, and one at ReadyToBoot.
+    """
+    doubled = len(pcrs) > 2 or pcrs.count(4) > 1 if kind == CCEL else len(set(pcrs)) < len(pcrs)
+    if doubled:
+        raise FormatError("event log: a second separator where firmware has one", code=CODE)
 
 
 def variable(event: Event) -> tuple[str, bytes]:

@@ -101,16 +101,18 @@ def check_profile(
         )
 
 
+def log_gaps(profile: PlatformProfile) -> dict[int, str]:
+    """Return the PCRs below 8 that a profile's log did not teach, each with the reason."""
+    if profile.kind != "tpm":
+        return dict(profile.gaps)
+    seen = {entry.pcr for entry in profile.entries}
+    return {pcr: _NOT_SEEN for pcr in range(8) if pcr not in seen} | dict(profile.gaps)
+
+
 def platform_gaps(profile: PlatformProfile, gpt: Gpt | None) -> dict[int, str]:
-    """Return the PCRs below 8 that a profile cannot give for an image, each with the reason."""
-    gaps = dict(profile.gaps)
-    if profile.kind == "tpm":
-        seen = {entry.pcr for entry in profile.entries}
-        gaps = {pcr: _NOT_SEEN for pcr in range(8) if pcr not in seen} | gaps
+    """Return the PCRs below 8 that a profile cannot give for an image with this partition table, with the reason."""
     reason = _boot_entries(profile, gpt)
-    if reason:
-        gaps[1] = reason
-    return gaps
+    return log_gaps(profile) | ({1: reason} if reason else {})
 
 
 def on_platform(profile: PlatformProfile, log: Sequence[Event], algorithms: Sequence[str]) -> tuple[Event, ...]:

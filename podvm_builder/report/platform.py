@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from podvm_builder.measure.log_diff import register_name
-from podvm_builder.measure.platform import platform_gaps
+from podvm_builder.measure.platform import log_gaps
 from podvm_builder.measure.rtmr import register_of
 from podvm_builder.model.platform import PlatformProfile
 from podvm_builder.report.text import printable
@@ -53,7 +53,7 @@ def _odd(name: str, count: int) -> bool:
 
 def _registers(profile: PlatformProfile) -> dict[str, str | None]:
     """Return, by name, why a register is not learnt; None where it is."""
-    gaps = platform_gaps(profile, None)
+    gaps = log_gaps(profile)
     if profile.kind == "tpm":
         return {register_name(pcr, "tpm"): gaps.get(pcr) for pcr in range(8)}
     return {

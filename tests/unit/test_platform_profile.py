@@ -232,6 +232,18 @@ def test_logs_that_teach_nothing(steps: Sequence[Step], message: str) -> None:
     assert caught.value.code == "PVB263"
 
 
+def test_a_log_with_a_second_separator_is_refused() -> None:
+    with pytest.raises(FormatError, match="second separator"):
+        _learn(STATE, END, CALL, GAP, GAP, UKI, *EXIT)
+    settings = [(1, name, data) for _, name, data in (STATE, END, END)]
+    rest = [(2, name, data) for _, name, data in (CALL, UKI, *EXIT)]
+    # firmware before edk2-stable202411 has two in RTMR 0, none has three, and none has two in RTMR 1
+    assert learn(_log(*settings, *rest), CCEL, facts=FACTS).kind == CCEL
+    for steps in ((settings[0], (2, *END[1:]), (2, *END[1:]), *rest), (*settings, (2, *END[1:]), *rest)):
+        with pytest.raises(FormatError, match="second separator"):
+            learn(_log(*steps), CCEL, facts=FACTS)
+
+
 def test_a_forged_digest_is_refused() -> None:
     log = _log(STATE, END, CALL, UKI, *EXIT)
     events = (replace(log.events[0], digests={"sha256": bytes(32)}), *log.events[1:])
