@@ -31,9 +31,17 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 def request_options(command: _F) -> _F:
     """Add the argument MEASUREMENTS and the options that :func:`make_request` takes."""
+    return _options(command, click.argument("measurements", type=click.Path(path_type=Path)))
+
+
+def requests_options(command: _F) -> _F:
+    """Add the argument MEASUREMENTS…, one or more, and the options that :func:`make_requests` takes."""
+    return _options(command, click.argument("measurements", nargs=-1, required=True, type=click.Path(path_type=Path)))
+
+
+def _options(command: _F, argument: Callable[[_F], _F]) -> _F:
     for option in reversed(
         [
-            click.argument("measurements", type=click.Path(path_type=Path)),
             click.option(
                 "--trustee",
                 default=NEWEST,
@@ -67,7 +75,7 @@ def request_options(command: _F) -> _F:
         ]
     ):
         command = option(command)
-    return command
+    return argument(command)
 
 
 def make_request(
@@ -94,6 +102,15 @@ def make_request(
         allow=frozenset(allow),
         options=options,
     )
+
+
+def make_requests(*, measurements: tuple[Path, ...], **asked: Any) -> list[tuple[str, ExportRequest]]:
+    """Return a request for each image, with what messages call the image; the rest as for :func:`make_request`.
+
+    Raises:
+        InputError: as there.
+    """
+    return [(str(path), make_request(measurements=path, **asked)) for path in measurements]
 
 
 def read_measurements(path: Path) -> MeasurementSet:

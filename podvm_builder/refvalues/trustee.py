@@ -26,8 +26,13 @@ def rvps_sample(request: ExportRequest) -> bytes:
 
 
 def rvps_message(request: ExportRequest) -> bytes:
-    """Return the registration message; its payload is the flat map in standard, padded base64."""
-    payload = base64.b64encode(dump(flat_map(request.values()))).decode("ascii")
+    """Return the registration message of the request's values."""
+    return registration_message(flat_map(request.values()))
+
+
+def registration_message(values: FlatMap) -> bytes:
+    """Return a registration message; its payload is a flat map in standard, padded base64."""
+    payload = base64.b64encode(dump(values)).decode("ascii")
     return dump({"version": VERSION, "type": "sample", "payload": payload}, indent=2)
 
 

@@ -1,0 +1,1 @@
+"""Telling verifiers: reference values are read, merged, written and read back."""
