@@ -9,14 +9,14 @@ from typing import Any
 
 import click
 
-from podvm_builder.cli.refvalues_options import make_request, request_options
+from podvm_builder.cli.refvalues_options import make_joined, requests_options
 from podvm_builder.errors import InputError
 from podvm_builder.refvalues import FORMATS, ExportOptions, export
 from podvm_builder.refvalues.registry import DEFAULTS
 
 
 @click.command()
-@request_options
+@requests_options
 @click.option("--to", "to", type=click.Choice(list(FORMATS)), required=True, help="Form of the output.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write to a file, or a folder's files, instead of stdout."
@@ -47,7 +47,8 @@ def command(
 ) -> None:
     """Export measurements in the form that a verifier reads.
 
-    MEASUREMENTS is a measurements.json, the folder of a build, or - for stdin.
+    MEASUREMENTS is a measurements.json, the folder of a build, or - for stdin. Several are exported together, so that
+    each of them passes.
 
     Only registers with a value that the measurements justify are exported, and only where they identify the
     image. What is left out, and what a policy with these values does not catch, is said on stderr.
@@ -59,7 +60,7 @@ def command(
     options = ExportOptions(
         expiration=expires, name=name, namespace=namespace, use_rvps=use_rvps, uri_path=uri_path, uri_tag=uri_tag
     )
-    request = make_request(options=options, **asked)
+    request = make_joined(options=options, **asked)
     document = export(request, to)
     if isinstance(document, bytes):
         _write_file(document, output)

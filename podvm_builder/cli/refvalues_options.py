@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,7 +40,13 @@ def requests_options(command: _F) -> _F:
     return _options(command, click.argument("measurements", nargs=-1, required=True, type=click.Path(path_type=Path)))
 
 
-def _options(command: _F, argument: Callable[[_F], _F]) -> _F:
+def retired_options(command: _F) -> _F:
+    """Do as :func:`requests_options`, without the options that let something pass: nothing is let in."""
+    argument = click.argument("measurements", nargs=-1, required=True, type=click.Path(path_type=Path))
+    return _options(command, argument, allowances=())
+
+
+def _options(command: _F, argument: Callable[[_F], _F], *, allowances: tuple[str, ...] = ALLOWANCES) -> _F:
     for option in reversed(
         [
             click.option(
@@ -70,7 +77,7 @@ def _options(command: _F, argument: Callable[[_F], _F]) -> _F:
             ),
             *(
                 click.option(f"--allow-{word}", "allow", flag_value=word, multiple=True, help=_ALLOW_HELP[word])
-                for word in ALLOWANCES
+                for word in allowances
             ),
         ]
     ):
@@ -85,7 +92,7 @@ def make_request(
     policy: str,
     evidence: str | None,
     facts: tuple[str, ...],
-    allow: tuple[str, ...],
+    allow: tuple[str, ...] = (),
     options: ExportOptions = DEFAULTS,
 ) -> ExportRequest:
     """Return the request that the options make; the first argument may be a file, a build's folder, or ``-``.
@@ -111,6 +118,18 @@ def make_requests(*, measurements: tuple[Path, ...], **asked: Any) -> list[tuple
         InputError: as there.
     """
     return [(str(path), make_request(measurements=path, **asked)) for path in measurements]
+
+
+def make_joined(**asked: Any) -> ExportRequest:
+    """Return one request for all images together; the arguments are those of :func:`make_requests`.
+
+    Raises:
+        InputError: as there; PVB661, the images send different evidence.
+    """
+    from podvm_builder.refvalues.union import union
+
+    requests = [request for _, request in make_requests(**asked)]
+    return replace(requests[0], measurements=union([one.measurements for one in requests]))
 
 
 def read_measurements(path: Path) -> MeasurementSet:

@@ -18,7 +18,7 @@ from podvm_builder.cli.verifier_options import Verifier, opened, verifier_option
 @click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
 @format_option
 def command(*, verifier: Verifier, replace: tuple[str, ...], dry_run: bool, output_format: str, **asked: Any) -> None:
-    """Register the reference values of images with a Trustee.
+    """Register the reference values of images with a Trustee, or put them into its operator's ConfigMap.
 
     Each of MEASUREMENTS is a measurements.json, the folder of a build, or - for stdin.
 

@@ -1,4 +1,4 @@
-"""Options of commands that talk to a verifier, and the store that they lead to."""
+"""Options of commands that tell a verifier, and the store that they lead to."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from podvm_builder.cli.input_files import read_file
+from podvm_builder.errors import InputError
+from podvm_builder.refvalues.registry import DEFAULTS, ExportOptions
 
 if TYPE_CHECKING:
     from podvm_builder.publish.store import Store
@@ -19,52 +21,29 @@ if TYPE_CHECKING:
 _MAX_SECRET = 64 << 10
 _MAX_CERTIFICATES = 4 << 20
 _FILE = click.Path(path_type=Path)
+_TIMEOUT = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verifier:
     """Where values go, and what is shown there."""
 
-    url: str
+    url: str | None
+    manifest: Path | None
     admin_token: Path | None
     admin_key: Path | None
     ca_file: Path | None
-    timeout: float
+    timeout: float | None
     insecure_http: bool
-
-
-def verifier_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options, as one argument ``verifier``."""
-
-    @wraps(command)
-    def wrapped(
-        *,
-        url: str,
-        admin_token: Path | None,
-        admin_key: Path | None,
-        ca_file: Path | None,
-        timeout: float,
-        insecure_http: bool,
-        **rest: Any,
-    ) -> Any:
-        verifier = Verifier(
-            url=url,
-            admin_token=admin_token,
-            admin_key=admin_key,
-            ca_file=ca_file,
-            timeout=timeout,
-            insecure_http=insecure_http,
-        )
-        return command(verifier=verifier, **rest)
-
-    for option in reversed(_OPTIONS):
-        wrapped = option(wrapped)
-    return wrapped
+    expires: str | None
+    name: str | None
+    namespace: str | None
 
 
 _OPTIONS = (
+    click.option("--url", metavar="URL", help="A KBS (https://HOST:PORT) or an RVPS (grpc://HOST:PORT)."),
     click.option(
-        "--url", required=True, metavar="URL", help="A KBS (https://HOST:PORT) or an RVPS (grpc://HOST:PORT)."
+        "--manifest", type=_FILE, metavar="FILE", help="The operator's ConfigMap as a file, made where it is absent."
     ),
     click.option("--admin-token", type=_FILE, metavar="FILE", help="The administrator's bearer token, for a KBS."),
     click.option(
@@ -74,13 +53,30 @@ _OPTIONS = (
     click.option(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True, max=3600),
-        default=30.0,
-        show_default=True,
         metavar="SECONDS",
-        help="How long one request may take.",
+        help=f"How long one request may take.  [default: {_TIMEOUT:g}]",
     ),
     click.option("--insecure-http", is_flag=True, help="Talk to another machine without encryption."),
+    click.option(
+        "--expires", metavar="TIME", help=f"Manifest: expiration of records, UTC.  [default: {DEFAULTS.expiration}]"
+    ),
+    click.option("--name", help=f"Manifest: name of a new ConfigMap.  [default: {DEFAULTS.name}]"),
+    click.option("--namespace", help=f"Manifest: namespace of a new ConfigMap.  [default: {DEFAULTS.namespace}]"),
 )
+
+
+def verifier_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options, as one argument ``verifier``."""
+    names = Verifier.__dataclass_fields__
+
+    @wraps(command)
+    def wrapped(**given: Any) -> Any:
+        verifier = Verifier(**{name: given.pop(name) for name in names})
+        return command(verifier=verifier, **given)
+
+    for option in reversed(_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped
 
 
 @contextmanager
@@ -95,25 +91,48 @@ def opened(verifier: Verifier, *, trustee: str) -> Iterator[Store]:
         InputError: an option is wrong, or does not go with another.
         Lacking: a library is not installed.
     """
+    if (verifier.url is None) == (verifier.manifest is None):
+        raise _usage("where the values go is said by `--url` or by `--manifest`, one of them")
+    _refuse_unheeded(verifier)
+    if verifier.manifest is not None:
+        from podvm_builder.publish.configmap import ConfigMapStore
+        from podvm_builder.refvalues.versions import parse_version
+
+        options = ExportOptions(
+            expiration=verifier.expires or DEFAULTS.expiration,
+            name=verifier.name or DEFAULTS.name,
+            namespace=verifier.namespace or DEFAULTS.namespace,
+        )
+        yield ConfigMapStore(verifier.manifest, version=parse_version(trustee), options=options)
+        return
     from podvm_builder.publish.address import parse_address
     from podvm_builder.publish.connect import open_store
 
-    address = parse_address(verifier.url, insecure=verifier.insecure_http)
+    address = parse_address(verifier.url or "", insecure=verifier.insecure_http)
     with open_store(
         address,
         trustee=trustee,
         token=_token(verifier),
         token_is_signed=verifier.admin_key is not None,
         ca=None if verifier.ca_file is None else _certificates(verifier.ca_file),
-        timeout=verifier.timeout,
+        timeout=_TIMEOUT if verifier.timeout is None else verifier.timeout,
     ) as store:
         yield store
+
+
+def _refuse_unheeded(verifier: Verifier) -> None:
+    """Refuse options that the way chosen does not heed."""
+    of_url = ("admin_token", "admin_key", "ca_file", "timeout", "insecure_http")
+    of_manifest = ("expires", "name", "namespace")
+    way, other = ("--url", of_manifest) if verifier.manifest is None else ("--manifest", of_url)
+    for field in other:
+        if getattr(verifier, field):
+            raise _usage(f"`--{field.replace('_', '-')}` says nothing beside `{way}`")
 
 
 def _token(verifier: Verifier) -> str | None:
     import time
 
-    from podvm_builder.errors import InputError
     from podvm_builder.publish.admin import CODE, read_token, sign_token
 
     if verifier.admin_token is not None and verifier.admin_key is not None:
@@ -130,9 +149,11 @@ def _token(verifier: Verifier) -> str | None:
 
 
 def _certificates(path: Path) -> str:
-    from podvm_builder.errors import InputError
-
     try:
         return read_file(path, limit=_MAX_CERTIFICATES).decode("ascii")
     except UnicodeDecodeError:
         raise InputError(f"`{path}` is not PEM", code="PVB656", hint="give certificates in PEM") from None
+
+
+def _usage(message: str) -> InputError:
+    return InputError(message, code="PVB100", hint="`--help` lists the options")

@@ -15,7 +15,8 @@ from podvm_builder.refvalues.uris import FORMAT as URIS
 
 FOLDER = "reference_value"
 """Namespace of reference values in Trustee's key-value storage: a folder of ``LocalFs``, a file of ``LocalJson``."""
-_ARRAY_KEY, _KEYED_KEY = "reference-values.json", "reference_value"
+ARRAY_KEY, KEYED_KEY = "reference-values.json", "reference_value"
+"""Keys of the operator's ConfigMap up to 0.18, and from 0.19 on."""
 _SLASH = "\\x2F"
 """What ``LocalFs`` writes for a slash of a key, these four characters."""
 
@@ -63,7 +64,7 @@ def operator_configmap(request: ExportRequest) -> bytes:
         f"  name: {_yaml_text(options.name)}",
         f"  namespace: {_yaml_text(options.namespace)}",
         "data:",
-        f"  {_KEYED_KEY if request.version >= KEYED_SINCE else _ARRAY_KEY}: |",
+        f"  {KEYED_KEY if request.version >= KEYED_SINCE else ARRAY_KEY}: |",
         *(f"    {line}" for line in local_json(request).decode("ascii").splitlines()),
     ]
     return ("\n".join(lines) + "\n").encode("ascii")
@@ -136,10 +137,10 @@ def read_operator_configmap(data: bytes) -> FlatMap:
     if (top.get("apiVersion"), top.get("kind")) != ("v1", "ConfigMap"):
         raise wrong("operator-configmap: not a ConfigMap of apiVersion v1")
     content = records.as_object(top.get("data"), "operator-configmap: data")
-    keys = [key for key in (_KEYED_KEY, _ARRAY_KEY) if key in content]
+    keys = [key for key in (KEYED_KEY, ARRAY_KEY) if key in content]
     if len(keys) != 1 or not isinstance(content[keys[0]], str):
-        raise wrong(f"operator-configmap: neither `{_KEYED_KEY}` nor `{_ARRAY_KEY}` is a text")
-    read = records.read_keyed if keys == [_KEYED_KEY] else records.read_array
+        raise wrong(f"operator-configmap: neither `{KEYED_KEY}` nor `{ARRAY_KEY}` is a text")
+    read = records.read_keyed if keys == [KEYED_KEY] else records.read_array
     return read(content[keys[0]].encode(), keys[0])
 
 
