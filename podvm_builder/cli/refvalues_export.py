@@ -9,10 +9,16 @@ from typing import Any
 
 import click
 
+from podvm_builder.cli.input_files import read_file
 from podvm_builder.cli.refvalues_options import make_joined, requests_options
 from podvm_builder.errors import InputError
 from podvm_builder.refvalues import FORMATS, ExportOptions, export
 from podvm_builder.refvalues.registry import DEFAULTS
+
+_FILE = click.Path(path_type=Path)
+_MAX_KEY = 64 << 10
+_ALWAYS = frozenset({"measurements", "to", "output", "allow"})
+"""Parameters that mean the same for every form."""
 
 
 @click.command()
@@ -33,7 +39,17 @@ from podvm_builder.refvalues.registry import DEFAULTS
 @click.option("--namespace", default=DEFAULTS.namespace, show_default=True, help="Namespace of the ConfigMap.")
 @click.option("--uri-path", default=DEFAULTS.uri_path, show_default=True, help="rvps-uri: path before the register.")
 @click.option("--uri-tag", default="", metavar="TAG", help="rvps-uri: tag of the names; else the image's identity.")
+@click.option(
+    "--boot", default="", metavar="PATH", help="The boot path, where there are several; not of Trustee's forms."
+)
+@click.option("--key", type=_FILE, metavar="FILE", help="in-toto, corim, id-block: private key that signs, PEM.")
+@click.option("--author-key", type=_FILE, metavar="FILE", help="id-block: private key that signs the ID key, PEM.")
+@click.option("--product", default="", metavar="NAME", help="corim-amd: the machines' processors, e.g. Milan.")
+@click.option("--personalization", default="", metavar="HEX", help="cca-rv-store: the realm's value.  [default: zeros]")
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     *,
     to: str,
     output: Path | None,
@@ -43,6 +59,11 @@ def command(
     namespace: str,
     uri_path: str,
     uri_tag: str,
+    boot: str,
+    key: Path | None,
+    author_key: Path | None,
+    product: str,
+    personalization: str,
     **asked: Any,
 ) -> None:
     """Export measurements in the form that a verifier reads.
@@ -53,12 +74,21 @@ def command(
     Only registers with a value that the measurements justify are exported, and only where they identify the
     image. What is left out, and what a policy with these values does not catch, is said on stderr.
     """
-    if use_rvps and to != "rego":
-        raise InputError("`--use-rvps` is for `--to rego`", code="PVB100", hint="leave it out")
+    _refuse_unheeded(context, to)
     if to == "rego" and asked["policy"] == "operator":
         raise InputError("`--to rego` writes a policy of its own", code="PVB100", hint="leave `--policy` out")
     options = ExportOptions(
-        expiration=expires, name=name, namespace=namespace, use_rvps=use_rvps, uri_path=uri_path, uri_tag=uri_tag
+        expiration=expires,
+        name=name,
+        namespace=namespace,
+        use_rvps=use_rvps,
+        uri_path=uri_path,
+        uri_tag=uri_tag,
+        boot=boot,
+        key=None if key is None else read_file(key, limit=_MAX_KEY),
+        author_key=None if author_key is None else read_file(author_key, limit=_MAX_KEY),
+        product=product,
+        personalization=personalization,
     )
     request = make_joined(options=options, **asked)
     document = export(request, to)
@@ -66,13 +96,33 @@ def command(
         _write_file(document, output)
     else:
         _write_folder(document, output, to)
-    from podvm_builder.report.refvalues import summary
+    from podvm_builder.refvalues.formats import read_back
+    from podvm_builder.report.refvalues import register_summary, summary
     from podvm_builder.report.text import printable
 
-    for line in summary(request.values("extended" if to == "rego" else None)):
+    form = FORMATS[to]
+    if form.asks_policy:
+        lines = summary(request.values("extended" if to == "rego" else None))
+    else:
+        lines = register_summary(read_back(form, document), request.measurements)
+    for line in lines:
         click.echo(printable(line), err=True)
     if output is not None:
         click.echo(f"wrote {output}", err=True)
+
+
+def _refuse_unheeded(context: click.Context, to: str) -> None:
+    """Refuse options that were given and that the form does not heed."""
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and name not in _ALWAYS and name not in FORMATS[to].heeds:
+            forms = [form for form, one in FORMATS.items() if name in one.heeds]
+            raise InputError(
+                f"`{parameter.opts[0]}` says nothing of `--to {to}`",
+                code="PVB100",
+                hint=f"leave it out; it is for {', '.join(forms)}",
+            )
 
 
 def _write_file(document: bytes, output: Path | None) -> None:

@@ -8,7 +8,19 @@ from __future__ import annotations
 import json
 
 from podvm_builder.errors import FormatError, InputError
-from podvm_builder.refvalues import rego, trustee
+from podvm_builder.refvalues import (
+    corims,
+    id_blocks,
+    incumbent,
+    ita,
+    kms,
+    maa,
+    pcrlock,
+    realm,
+    rego,
+    statement,
+    trustee,
+)
 from podvm_builder.refvalues.admission import admit
 from podvm_builder.refvalues.records import bounded
 from podvm_builder.refvalues.registry import ExportRequest, Files, FlatMap, Format, wrong
@@ -16,6 +28,15 @@ from podvm_builder.refvalues.registry import ExportRequest, Files, FlatMap, Form
 _MODULES: tuple[tuple[Format, ...], ...] = (
     (rego.FORMAT,),
     trustee.FORMATS,
+    corims.FORMATS,
+    (statement.FORMAT,),
+    (id_blocks.FORMAT,),
+    (realm.FORMAT,),
+    (pcrlock.FORMAT,),
+    incumbent.FORMATS,
+    (kms.FORMAT,),
+    (maa.FORMAT,),
+    (ita.FORMAT,),
 )
 FORMATS: dict[str, Format] = {one.name: one for formats in _MODULES for one in formats}
 """By the name that ``--to`` takes."""
@@ -54,6 +75,17 @@ def export_all(request: ExportRequest) -> dict[str, bytes]:
                 raise TypeError(f"{name} is a folder")
             found[one.file] = document
     return found
+
+
+def read_back(form: Format, document: bytes | Files) -> FlatMap:
+    """Return what a document of a form registers.
+
+    Raises:
+        FormatError: it is not of the form (PVB607).
+    """
+    if isinstance(document, bytes):
+        return form.decode(document) if form.decode is not None else {}
+    return form.decode_files(document) if form.decode_files is not None else {}
 
 
 def read_any(data: bytes) -> tuple[str, FlatMap]:

@@ -18,6 +18,7 @@ from podvm_builder.errors import FormatError, InputError
 from podvm_builder.model.fact import Facts
 from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.model.refvalue import ReferenceValues
+from podvm_builder.refvalues.keys import VerifyingKey
 from podvm_builder.refvalues.policies import policy_for
 from podvm_builder.refvalues.rules import Policy
 from podvm_builder.refvalues.values import reference_values
@@ -35,6 +36,11 @@ _NAMESPACE = re.compile(_LABEL)
 # the characters that every storage of Trustee takes in a key
 _URI_PATH = re.compile(r"(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _URI_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}|")
+_PRODUCT = re.compile(r"[A-Za-z0-9-]{0,64}")
+_PERSONALIZATION = re.compile(r"(?:[0-9a-f]{128})?")
+
+OF_POLICY = frozenset({"trustee", "policy", "evidence", "facts"})
+"""Options of a form whose values are those that a policy of Trustee asks for."""
 
 FlatMap = dict[str, Any]
 """Name to JSON value: what a reader gives."""
@@ -63,6 +69,16 @@ class ExportOptions:
     """Namespaces of ``rvps:///`` names, joined by slashes: whose values these are."""
     uri_tag: str = ""
     """Tag of ``rvps:///`` names; without one it is the image's identity."""
+    boot: str = ""
+    """The one boot path whose values are exported, where a form is not about a policy of Trustee; empty for all."""
+    key: bytes | None = field(default=None, repr=False)
+    """Private key that signs, PEM."""
+    author_key: bytes | None = field(default=None, repr=False)
+    """Private key that signs the ID key of an SNP ID block, PEM."""
+    product: str = ""
+    """Product name of the machines' AMD processors, e.g. ``Milan``."""
+    personalization: str = ""
+    """Personalization value of a CCA realm, hex of 64 bytes; empty for zeros."""
 
     def __post_init__(self) -> None:
         """Refuse what Trustee or Kubernetes would refuse later."""
@@ -81,6 +97,8 @@ class ExportOptions:
             (self.namespace, _NAMESPACE, "Kubernetes namespace", "lower-case letters, digits and hyphens"),
             (self.uri_path, _URI_PATH, "path of an rvps:/// name", "e.g. example.com/podvm"),
             (self.uri_tag, _URI_TAG, "tag of an rvps:/// name", "letters, digits, `.`, `_` and `-`"),
+            (self.product, _PRODUCT, "product name of a processor", "e.g. Milan, Genoa, Turin"),
+            (self.personalization, _PERSONALIZATION, "personalization value", "128 lower-case hexadecimal digits"),
         ):
             if pattern.fullmatch(value) is None:
                 raise InputError(f"`{value}` is not a {what}", code="PVB605", hint=hint)
@@ -170,6 +188,15 @@ class Format:
     """Why it is not offered for other versions."""
     in_build: bool = False
     """Whether a build writes it into ``reference-values/``."""
+    heeds: frozenset[str] = OF_POLICY
+    """Options that change what is written, as parameters of the command line are named; others are refused there."""
+    check: Callable[[bytes, VerifyingKey], bool] | None = None
+    """Says whether a document has a signature of a key, of a form that can be signed."""
+
+    @property
+    def asks_policy(self) -> bool:
+        """Whether its values are those that a policy of Trustee asks for, under that policy's names."""
+        return "policy" in self.heeds
 
     def for_version(self, version: Version) -> None:
         """Refuse a version of Trustee that does not read this form.

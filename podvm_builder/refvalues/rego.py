@@ -18,7 +18,7 @@ from collections.abc import Iterable
 
 from podvm_builder.model.refvalue import ReferenceValues, Scalar
 from podvm_builder.refvalues.records import bounded
-from podvm_builder.refvalues.registry import ExportRequest, FlatMap, Format, wrong
+from podvm_builder.refvalues.registry import OF_POLICY, ExportRequest, FlatMap, Format, wrong
 from podvm_builder.refvalues.rules import PARTS, UNRECOGNISED, Check, Op, Policy, Rule
 from podvm_builder.refvalues.versions import Version, show
 
@@ -174,4 +174,5 @@ FORMAT = Format(
     decode=read_rego,
     recognise=_is_rego,
     in_build=True,
+    heeds=OF_POLICY | {"use_rvps"},
 )

@@ -10,7 +10,7 @@ import json
 
 from podvm_builder.refvalues import records
 from podvm_builder.refvalues.records import KEYED_SINCE, VERSION, dump, flat_map
-from podvm_builder.refvalues.registry import ExportRequest, Files, FlatMap, Format, wrong
+from podvm_builder.refvalues.registry import OF_POLICY, ExportRequest, Files, FlatMap, Format, wrong
 from podvm_builder.refvalues.uris import FORMAT as URIS
 
 FOLDER = "reference_value"
@@ -204,6 +204,7 @@ FORMATS = (
         encode=rvps_records,
         decode=read_rvps_records,
         recognise=_is_records,
+        heeds=OF_POLICY | {"expires"},
     ),
     Format(
         name="local-json",
@@ -213,6 +214,7 @@ FORMATS = (
         encode=local_json,
         decode=records.read_local_json,
         recognise=_is_keyed,
+        heeds=OF_POLICY | {"expires"},
     ),
     Format(
         name="local-fs",
@@ -223,6 +225,7 @@ FORMATS = (
         decode_files=read_local_fs,
         since=KEYED_SINCE,
         why_not="its `LocalFs` storage is a database that is not written by hand",
+        heeds=OF_POLICY | {"expires"},
     ),
     Format(
         name="operator-configmap",
@@ -233,6 +236,7 @@ FORMATS = (
         decode=read_operator_configmap,
         recognise=_is_configmap,
         in_build=True,
+        heeds=OF_POLICY | {"expires", "name", "namespace"},
     ),
     URIS,
 )

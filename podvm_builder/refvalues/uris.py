@@ -13,7 +13,7 @@ import re
 from podvm_builder.errors import InputError
 from podvm_builder.model.measurement import Measurement
 from podvm_builder.refvalues import records
-from podvm_builder.refvalues.registry import ExportRequest, FlatMap, Format, wrong
+from podvm_builder.refvalues.registry import OF_POLICY, ExportRequest, FlatMap, Format, wrong
 from podvm_builder.refvalues.values import accepted_rows
 
 SCHEME = "rvps:///"
@@ -78,5 +78,6 @@ FORMAT = Format(
     decode=read_rvps_uri,
     recognise=_is_uris,
     since=(0, 18),
+    heeds=OF_POLICY | {"uri_path", "uri_tag"},
     why_not="the convention came with 0.18",
 )

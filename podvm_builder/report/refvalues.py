@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
+from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.model.refvalue import ReferenceValues
 from podvm_builder.report.text import printable
 
@@ -32,6 +34,27 @@ def summary(values: ReferenceValues) -> list[str]:
         )
     lines.append(f"identifies the image: {identification(values)}")
     lines += [f"caution: {caution}" for caution in values.cautions]
+    return lines
+
+
+def register_summary(values: Mapping[str, Any], measurements: MeasurementSet) -> list[str]:
+    """Return what a user must know of exported registers, a line each.
+
+    Args:
+        values: what the form's reader makes of the document.
+        measurements: that they were taken from.
+    """
+    lines = [f"{name}: {len(value)} value(s)" for name, value in values.items()]
+    identification = measurements.identifies_image
+    registers = {name.partition(":")[0] for name in values}
+    by = [name for name in identification.by if identification.value and name in registers]
+    missing = [name for name in identification.by if name not in by]
+    if not by:
+        lines.append(f"identifies the image: no ({identification.reason}): any image passes")
+    elif missing:
+        lines.append(f"identifies the image: in part (by {', '.join(by)}; not in it: {', '.join(missing)})")
+    else:
+        lines.append(f"identifies the image: yes (by {', '.join(by)})")
     return lines
 
 

@@ -20,7 +20,7 @@ def write(folder: Path, measurements: MeasurementSet) -> str:
     return str(file)
 
 
-@pytest.mark.parametrize("form", [name for name, one in FORMATS.items() if one.decode is not None])
+@pytest.mark.parametrize("form", [name for name, one in FORMATS.items() if one.asks_policy and one.decode is not None])
 def test_stdout_is_the_document_and_stderr_the_talk(
     form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,8 +79,9 @@ def test_an_image_that_the_values_do_not_identify_needs_leave(
     [
         (["--trustee", "0.11"], "PVB603"),
         (["--evidence", "se"], "PVB604"),
-        (["--expires", "tomorrow"], "PVB605"),
-        (["--name", "A B"], "PVB605"),
+        (["--expires", "tomorrow"], "PVB100"),
+        (["--to", "operator-configmap", "--expires", "tomorrow"], "PVB605"),
+        (["--to", "operator-configmap", "--name", "A B"], "PVB605"),
         (["--to", "no-such-form"], "PVB100"),
         (["--use-rvps"], "PVB100"),
         (["--policy", "operator", "--trustee", "0.20"], "PVB603"),
