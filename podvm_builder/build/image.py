@@ -17,8 +17,9 @@ from podvm_builder.build.reuse import LOG, find_image, take_image
 from podvm_builder.errors import Finding, Lacking
 from podvm_builder.formats.documents import measurements_to_json
 from podvm_builder.formats.manifest import manifest_to_json
+from podvm_builder.guest.linking import check_program
 from podvm_builder.measure.image import measure_image
-from podvm_builder.model.components import GuestComponents
+from podvm_builder.model.components import PROGRAM_MODE, GuestComponents
 from podvm_builder.model.layout import MANIFEST, MEASUREMENTS, RAW, UKI
 from podvm_builder.model.manifest import ImageManifest, PackageRecord
 from podvm_builder.model.measurement import MeasurementSet
@@ -90,9 +91,13 @@ def build_image(plan: Plan, components: GuestComponents, *, options: Options, st
         BuildFailed: PVB410, mkosi failed; PVB413, it made something else.
         Lacking: the machine lacks a program, a right or space; PVB411, another process builds the same folder.
         RemoteError: PVB302, a package mirror refused or did not answer.
+        InputError: PVB744 or PVB745, a component is no program, or one for another processor.
         Finding: PVB758, a component lacks a library that it is linked with.
         InputError: the plan cannot be rendered or measured.
     """
+    for path, file in components.files.items():
+        if file.mode == PROGRAM_MODE:
+            check_program(file.data, what=f"/{path}", arch=plan.target.arch)
     folder = options.out / plan.target.folder
     log = options.out / f"{plan.target.folder}.mkosi.log"
     with writing(options.out):

@@ -10,6 +10,7 @@ the signer that the policy wants.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ def verify_bundle(bundle: bytes, *, trusted_root: bytes, sha256: str, policy: Po
     wanted = _Wanted(policy)
     try:
         verifier = Verifier(trusted_root=root)
-        if parsed._inner.dsse_envelope is not None:
+        if "dsseEnvelope" in json.loads(bundle):
             kind, payload = verifier.verify_dsse(parsed, wanted)
             _check_statement(kind, payload, sha256, policy)
         elif policy.predicate is not None:
@@ -89,10 +90,17 @@ def embedded_root() -> bytes:
         Lacking: PVB752, it is not installed.
     """
     _require()
-    from sigstore._utils import read_embedded
+    from importlib.resources import files
+    from urllib.parse import quote
 
-    found: bytes = read_embedded("trusted_root.json", _PRODUCTION)
-    return found
+    try:
+        return (files("sigstore._store") / quote(_PRODUCTION, safe="") / "trusted_root.json").read_bytes()
+    except (ImportError, OSError) as error:
+        raise Lacking(
+            f"the installed sigstore library brings no trusted root: {error}",
+            code="PVB752",
+            hint="name a file with `trusted_root` in the set",
+        ) from None
 
 
 def _require() -> None:
@@ -109,10 +117,13 @@ def _require() -> None:
 def _root(data: bytes) -> TrustedRoot:
     from sigstore.errors import Error
     from sigstore.models import TrustedRoot
-    from sigstore_models.trustroot.v1 import TrustedRoot as Inner
 
     try:
-        return TrustedRoot(Inner.from_json(data))
+        # the library reads one from a path alone
+        with tempfile.NamedTemporaryFile(prefix="trusted-root-") as file:
+            file.write(data)
+            file.flush()
+            return TrustedRoot.from_file(file.name)
     except (Error, ValueError) as error:
         raise FormatError(f"the trusted root is none: {_first_line(error)}", code="PVB753") from error
 

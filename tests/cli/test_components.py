@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from podvm_builder.cli.app import run
+from podvm_builder.guest.components import COMPONENTS
 from tests.support.elf import elf_program
 from tests.support.sigstore_ca import OwnSigstore, Workflow
 
@@ -206,3 +207,12 @@ def test_the_incumbent_s_pins_become_a_set(podvm: Command) -> None:
     assert (podvm.folder / "made.yaml").read_text() == text
     podvm("components", "import", "versions.yaml", "--tee", "snp", code=2)
     assert "error[PVB731]" in podvm.err and "write `amd`" in podvm.err
+
+
+@pytest.mark.parametrize(("data", "code"), [(elf_program(machine=183), "PVB745"), (b"<html>", "PVB744")])
+def test_a_folder_s_programs_are_looked_at_before_a_build(podvm: Command, data: bytes, code: str) -> None:
+    (podvm.folder / "agents").mkdir()
+    for component in COMPONENTS:
+        (podvm.folder / "agents" / component.name).write_bytes(data)
+    podvm("build", TARGET, "-o", "out", "--components", "agents", code=2)
+    assert f"error[{code}]: `/usr/local/bin/" in podvm.err and not (podvm.folder / "out").exists()

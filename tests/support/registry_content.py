@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -157,3 +158,23 @@ class Content:
 def manifest(config: dict[str, Any], layers: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
     """Return a manifest."""
     return {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers, **more}
+
+
+def upload(content: Content, host: str, folder: Path) -> None:
+    """Push a content to a registry that does not know the request for referrers: their lists are tags there."""
+    from podvm_builder.model.oci import Reference
+    from podvm_builder.tools.oci import BlobStore, DockerConfig, RegistryClient
+
+    with RegistryClient(store=BlobStore(folder / "pushed"), config=DockerConfig()) as client:
+        for (name, key), (kind, data) in sorted(content.manifests.items(), key=lambda row: row[1][0] == INDEX):
+            document = json.loads(data)
+            for row in [document.get("config"), *document.get("layers", ())] if kind == MANIFEST else []:
+                blob = folder / "blob"
+                blob.write_bytes(content.blobs[row["digest"]])
+                client.push_blob(Reference.parse(f"{host}/{name}:x"), blob)
+            mark = "@" if key.startswith("sha256:") else ":"
+            client.push_manifest(Reference.parse(f"{host}/{name}{mark}{key}"), data)
+        for (name, subject), rows in content.referrers.items():
+            index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": rows}
+            reference = Reference.parse(f"{host}/{name}:{subject.replace(':', '-')}")
+            client.push_manifest(reference, json.dumps(index).encode())

@@ -19,62 +19,21 @@ from podvm_builder.supply.lock_document import parse_lock, render_lock
 from podvm_builder.supply.set_document import parse_set
 from podvm_builder.tools.oci import BlobStore, DockerConfig, RegistryClient
 from tests.support.elf import elf_program
-from tests.support.registry_content import Content, tar_gz, tar_xz, tar_zst
-from tests.support.sigstore_ca import OwnSigstore, Workflow
+from tests.support.registry_content import Content, tar_gz, tar_zst
+from tests.support.upstream import KATA, KATA_SIGNS, PROGRAMS, Upstream
 
 pytest.importorskip("sigstore", reason="the sigstore library is not installed")
 pytest.importorskip("oras", reason="the libraries for registries are not installed")
 
-KATA, GUEST = "c" * 40, "d" * 40
-KATA_SIGNS = Workflow(repository="kata-containers/kata-containers", commit=KATA)
-GUEST_SIGNS = Workflow(repository="confidential-containers/guest-components", commit=GUEST)
-PROGRAMS = {
-    name: elf_program(code=name.encode())
-    for name in ("kata-agent", "attestation-agent", "confidential-data-hub", "api-server-rest", "forwarder", "pause")
-}
 
+class Site:
+    """A registry of upstream's shape, and a folder with the set."""
 
-class Upstream:
-    """A registry that has what a set of the usual shape names, and the set's folder."""
-
-    def __init__(self, folder: Path, host: str, content: Content) -> None:
-        self.folder, self.host, self.content = folder, host, content
-        self.sigstore = OwnSigstore()
+    def __init__(self, folder: Path, host: str, upstream: Upstream) -> None:
+        self.folder, self.upstream = folder, upstream
+        self.content = upstream.content
         self.store = BlobStore(folder / "store")
-        (folder / "root.json").write_bytes(self.sigstore.trusted_root())
-        self.digests: dict[str, str] = {}
-        pack = tar_zst({"./usr/bin/kata-agent": PROGRAMS["kata-agent"]})
-        self.put("kata/agent", f"{KATA}-x86_64", pack, KATA_SIGNS)
-        for name, tag in (
-            ("attestation-agent", f"{GUEST}-amd_x86_64"),
-            ("confidential-data-hub", f"{GUEST}-x86_64"),
-            ("api-server-rest", f"{GUEST}-x86_64"),
-        ):
-            self.put(f"guest/{name}", tag, tar_xz({name: PROGRAMS[name]}), GUEST_SIGNS)
-        layers = [tar_gz({"usr/bin/forwarder": b"older"}), tar_gz({"usr/bin/forwarder": PROGRAMS["forwarder"]})]
-        index, _ = content.image("acme/agents", "1", {"arm64": [tar_gz({"x": b"x"})], "amd64": layers})
-        # an image's provenance is that of its index
-        content.refer("acme/agents", index, self.sigstore.attest(index.removeprefix("sha256:")))
-        content.image("pause", "3.9", {"amd64": [tar_gz({"pause": PROGRAMS["pause"]})]})
-
-    def put(self, name: str, tag: str, layer: bytes, signs: Workflow) -> str:
-        digest = self.content.artifact(name, tag, layer)
-        bundle = self.sigstore.attest(digest.removeprefix("sha256:"), workflow=signs)
-        self.content.refer(name, digest, b"{}", kind="application/vnd.cyclonedx+json")
-        self.content.refer(name, digest, bundle)
-        return digest
-
-    @property
-    def set(self) -> str:
-        return f"""schema: 1
-tee: amd
-trusted_root: root.json
-kata: {{registry: {self.host}/kata, reference: {KATA}}}
-guest-components: {{registry: {self.host}/guest, reference: {GUEST}}}
-pause: {{image: "{self.host}/pause:3.9", unverified: {{reason: has none}}}}
-components:
-  forwarder: {{image: "{self.host}/acme/agents:1", file: /usr/bin/forwarder, verify: {{repository: acme/agents}}}}
-"""
+        self.set = upstream.write_set(folder, host)
 
     def supplier(self, store: BlobStore | None = None) -> Supplier:
         taken = store or self.store
@@ -100,10 +59,10 @@ components:
 
 
 @pytest.fixture
-def upstream(tmp_path: Path) -> Iterator[Upstream]:
+def site(tmp_path: Path) -> Iterator[Site]:
     content = Content()
     with content.serve() as host:
-        yield Upstream(tmp_path, host, content)
+        yield Site(tmp_path, host, Upstream(content))
 
 
 def refused(work: Any, *args: Any) -> PodvmError:
@@ -116,10 +75,10 @@ def component(lock: ComponentLock, name: str) -> LockedComponent:
     return next(one for one in lock.components if one.name == name)
 
 
-def test_a_release_is_locked_verified_and_loaded(upstream: Upstream) -> None:
-    lock = upstream.lock()
+def test_a_release_is_locked_verified_and_loaded(site: Site) -> None:
+    lock = site.lock()
     assert parse_lock(render_lock(lock), file="x") == lock
-    found = upstream.load(lock)
+    found = site.load(lock)
     bin_ = "usr/local/bin"
     assert {path: file.data for path, file in found.files.items() if path.startswith(bin_)} == {
         f"{bin_}/{name}": PROGRAMS[name] for name in PROGRAMS if name != "pause"
@@ -131,65 +90,65 @@ def test_a_release_is_locked_verified_and_loaded(upstream: Upstream) -> None:
     said = {record.name: (record.verification, record.note) for record in found.records}
     assert said["pause"] == ("unverified", "has none")
     assert said["kata-agent"] == ("verified", f"signed by {KATA_SIGNS.uri}")
-    assert [kind for kind, _ in said.values()].count("verified") == 5
+    assert [kind for kind, _ in said.values()].count("verified") == 6
     assert (found.arch, found.tee) == ("x86_64", "amd")
 
 
-def test_an_unchanged_lock_and_a_warm_store_ask_nothing(upstream: Upstream) -> None:
-    lock = upstream.lock()
-    before = len(upstream.content.asked)
+def test_an_unchanged_lock_and_a_warm_store_ask_nothing(site: Site) -> None:
+    lock = site.lock()
+    before = len(site.content.asked)
 
     def refuse(*_: object) -> Any:
         raise AssertionError("the network was asked")
 
-    supplier = Supplier(base=upstream.folder, store=upstream.store, open_client=refuse, download=refuse)
+    supplier = Supplier(base=site.folder, store=site.store, open_client=refuse, download=refuse)
     assert load_lock(lock, supplier, say=lambda _: None).files
     supplier.pull(lock, say=lambda _: None)
-    assert len(upstream.content.asked) == before
+    assert len(site.content.asked) == before
 
 
-def test_a_cold_store_is_filled_by_digest_and_never_by_tag(upstream: Upstream, tmp_path: Path) -> None:
-    lock = upstream.lock()
-    before = len(upstream.content.asked)
+def test_a_cold_store_is_filled_by_digest_and_never_by_tag(site: Site, tmp_path: Path) -> None:
+    lock = site.lock()
+    before = len(site.content.asked)
     cold = BlobStore(tmp_path / "cold")
-    supplier = upstream.supplier(cold)
+    supplier = site.supplier(cold)
     supplier.pull(lock, say=lambda _: None)
     supplier.close()
-    asked = upstream.content.asked[before:]
+    asked = site.content.asked[before:]
     assert asked and not [path for path in asked if "sha256:" not in path]
-    before = len(upstream.content.asked)
-    assert upstream.load(lock, cold).records
-    assert len(upstream.content.asked) == before
+    before = len(site.content.asked)
+    assert site.load(lock, cold).records
+    assert len(site.content.asked) == before
 
 
-def test_a_tag_that_moved_changes_nothing_until_it_is_locked_again(upstream: Upstream) -> None:
-    lock = upstream.lock()
+def test_a_tag_that_moved_changes_nothing_until_it_is_locked_again(site: Site) -> None:
+    lock = site.lock()
     new = tar_zst({"usr/bin/kata-agent": elf_program(code=b"new")})
-    upstream.put("kata/agent", f"{KATA}-x86_64", new, KATA_SIGNS)
-    assert upstream.load(lock).files["usr/local/bin/kata-agent"].data == PROGRAMS["kata-agent"]
-    moved = upstream.lock()
+    site.upstream.put("kata/agent", f"{KATA}-x86_64", new, KATA_SIGNS)
+    assert site.load(lock).files["usr/local/bin/kata-agent"].data == PROGRAMS["kata-agent"]
+    moved = site.lock()
     assert component(moved, "kata-agent").source.digest != component(lock, "kata-agent").source.digest
-    assert component(moved, "forwarder") == component(lock, "forwarder")
+    assert component(moved, "agent-protocol-forwarder") == component(lock, "agent-protocol-forwarder")
 
 
-def test_an_artifact_of_another_workflow_is_not_locked(upstream: Upstream) -> None:
+def test_an_artifact_of_another_workflow_is_not_locked(site: Site) -> None:
     pack = tar_zst({"usr/bin/kata-agent": elf_program(code=b"evil")})
-    upstream.put("kata/agent", f"{KATA}-x86_64", pack, dataclasses.replace(KATA_SIGNS, repository="evil/kata"))
-    error = refused(upstream.lock)
+    site.upstream.put("kata/agent", f"{KATA}-x86_64", pack, dataclasses.replace(KATA_SIGNS, repository="evil/kata"))
+    error = refused(site.lock)
     assert error.code == "PVB750" and "`kata-agent`" in error.message and "evil/kata" in error.message
 
 
-def test_an_artifact_of_another_commit_is_not_locked(upstream: Upstream) -> None:
+def test_an_artifact_of_another_commit_is_not_locked(site: Site) -> None:
     pack = tar_zst({"usr/bin/kata-agent": elf_program(code=b"old")})
-    upstream.put("kata/agent", f"{KATA}-x86_64", pack, dataclasses.replace(KATA_SIGNS, commit="e" * 40))
-    error = refused(upstream.lock)
+    site.upstream.put("kata/agent", f"{KATA}-x86_64", pack, dataclasses.replace(KATA_SIGNS, commit="e" * 40))
+    error = refused(site.lock)
     assert error.code == "PVB750" and "e" * 40 in error.message
 
 
-def test_an_artifact_without_provenance_is_not_locked(upstream: Upstream) -> None:
+def test_an_artifact_without_provenance_is_not_locked(site: Site) -> None:
     pack = tar_zst({"usr/bin/kata-agent": elf_program(code=b"bare")})
-    upstream.content.artifact("kata/agent", f"{KATA}-x86_64", pack)
-    error = refused(upstream.lock)
+    site.content.artifact("kata/agent", f"{KATA}-x86_64", pack)
+    error = refused(site.lock)
     assert error.code == "PVB754" and "unverified: {reason: …}" in (error.hint or "")
 
 
@@ -205,28 +164,31 @@ def test_an_artifact_without_provenance_is_not_locked(upstream: Upstream) -> Non
     ],
     ids=["member", "no archive", "cut", "no program", "architecture", "layers"],
 )
-def test_an_artifact_that_is_not_what_it_should_be(upstream: Upstream, layers: list[bytes], code: str) -> None:
-    upstream.content.artifact("kata/agent", f"{KATA}-x86_64", *layers)
-    assert refused(upstream.lock).code == code
+def test_an_artifact_that_is_not_what_it_should_be(site: Site, layers: list[bytes], code: str) -> None:
+    site.content.artifact("kata/agent", f"{KATA}-x86_64", *layers)
+    assert refused(site.lock).code == code
 
 
-def test_an_image_without_the_file_or_the_architecture(upstream: Upstream) -> None:
-    error = refused(upstream.lock, upstream.set.replace("/usr/bin/forwarder", "/usr/bin/other"))
+def test_an_image_without_the_file_or_the_architecture(site: Site) -> None:
+    error = refused(site.lock, site.set.replace("/usr/bin/agent-protocol-forwarder", "/usr/bin/other"))
     assert error.code == "PVB723" and "`usr/bin/other`" in error.message
-    text = upstream.set.replace("tee: amd", "tee: none\narch: s390x").replace("kata:", "#").replace("guest-c", "#")
+    text = site.set.replace("tee: amd", "tee: none\narch: s390x").replace("kata:", "#").replace("guest-c", "#")
     text = text.replace("tee: none\n", "").replace("pause:", "#")
-    assert refused(upstream.lock, text).code == "PVB708"
+    assert refused(site.lock, text).code == "PVB708"
 
 
-def test_a_file_that_an_upper_layer_removed_is_not_there(upstream: Upstream) -> None:
-    for gone in ("usr/bin/.wh.forwarder", "usr/.wh.bin", "usr/bin/.wh..wh..opq"):
-        layers = [tar_gz({"usr/bin/forwarder": PROGRAMS["forwarder"]}), tar_gz({gone: b""})]
-        upstream.content.image("acme/agents", "1", {"amd64": layers})
-        assert refused(upstream.lock).code == "PVB723", gone
+def test_a_file_that_an_upper_layer_removed_is_not_there(site: Site) -> None:
+    for gone in ("usr/bin/.wh.agent-protocol-forwarder", "usr/.wh.bin", "usr/bin/.wh..wh..opq"):
+        layers = [
+            tar_gz({"usr/bin/agent-protocol-forwarder": PROGRAMS["agent-protocol-forwarder"]}),
+            tar_gz({gone: b""}),
+        ]
+        site.content.image("acme/agents", "1", {"amd64": layers})
+        assert refused(site.lock).code == "PVB723", gone
 
 
-def test_a_lock_that_pairs_a_signed_manifest_with_other_layers(upstream: Upstream) -> None:
-    lock = upstream.lock()
+def test_a_lock_that_pairs_a_signed_manifest_with_other_layers(site: Site) -> None:
+    lock = site.lock()
     kata, agent = component(lock, "kata-agent"), component(lock, "attestation-agent")
     # everything here is genuine, and yet another program would run as kata-agent
     swapped = dataclasses.replace(
@@ -235,14 +197,14 @@ def test_a_lock_that_pairs_a_signed_manifest_with_other_layers(upstream: Upstrea
         files=(dataclasses.replace(agent.files[0], path=kata.files[0].path),),
     )
     forged = dataclasses.replace(lock, components=(swapped,))
-    error = refused(upstream.load, forged)
+    error = refused(site.load, forged)
     assert error.code == "PVB742" and "layers" in error.message
 
 
-def test_a_lock_that_pairs_a_signed_index_with_another_manifest(upstream: Upstream) -> None:
-    lock = upstream.lock()
-    forwarder, pause = component(lock, "forwarder"), component(lock, "pause")
+def test_a_lock_that_pairs_a_signed_index_with_another_manifest(site: Site) -> None:
+    lock = site.lock()
+    forwarder, pause = component(lock, "agent-protocol-forwarder"), component(lock, "pause")
     source = dataclasses.replace(pause.source, location=forwarder.source.location, index=forwarder.source.index)
     forged = dataclasses.replace(lock, components=(dataclasses.replace(pause, source=source),))
-    error = refused(upstream.load, forged)
+    error = refused(site.load, forged)
     assert error.code == "PVB742" and "index" in error.message
