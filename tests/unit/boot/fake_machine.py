@@ -137,7 +137,6 @@ def qemu(scenario: str, arguments: list[str]) -> None:
         time.sleep(1)
         extend(11, "ready")
     if scenario == "stops-later":
-        time.sleep(0.05)  # well within the time that the registers take to settle
         sys.exit(0)
     threading.Event().wait()
 
