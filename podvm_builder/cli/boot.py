@@ -122,9 +122,9 @@ def command(
 
     DIR holds a build's image.raw, manifest.json and measurements.json; the image is not written to. QEMU, OVMF and
     a software TPM come from the tools tree, with KVM where it works and emulation elsewhere. With secure boot on, the
-    keys are made for this boot and a copy of the image is signed. The console, the result and a timeline go to
-    DIR/boot/. Exits 1 if the image's units cannot start its agents, if it does not come up, or if a predicted register
-    differs.
+    keys are made for this boot and a copy of the image is signed. DIR/boot/ gets the console (serial.log), the
+    result (result.json) and a picture of where the time went (timeline.svg). Exits 1 if the image's units cannot start
+    its agents, if it does not come up, or if a predicted register differs.
     """
     from podvm_builder.boot.folder import read_folder, write_result
     from podvm_builder.boot.machine import Disk, Machine

@@ -27,6 +27,7 @@ _STYLE = """
     .title { font-size: 15px; font-weight: 600; }
     .head { font-weight: 600; }
     .faint { fill: #59636e; }
+    .note { paint-order: stroke; stroke: #ffffff; stroke-width: 3px; }
     .grid { stroke: #d1d9e0; stroke-width: 1; }
     .phase { fill: #0969da; }
     .unit { fill: #1a7f37; }
@@ -35,6 +36,7 @@ _STYLE = """
       text { fill: #f0f6fc; }
       .ground { fill: #0d1117; }
       .faint { fill: #9198a1; }
+      .note { stroke: #0d1117; }
       .grid { stroke: #3d444d; }
       .phase { fill: #4493f8; }
       .unit { fill: #3fb950; }
@@ -59,7 +61,7 @@ def timeline_svg(result: BootResult) -> str:
     rows = [*_phases(result), *_steps(result), *_units(result.units)]
     whole = max([row.end for row in rows] + [0.1])
     height = _TOP + _ROW * len(rows) + 16
-    ended = "not up" if result.seconds is None else f"up after {result.seconds:.1f} s"
+    ended = f"not up ({result.outcome.value})" if result.seconds is None else f"up after {result.seconds:.1f} s"
     title = _text(f"Boot of {result.target}: {ended}, run by {result.machine.get('accelerator', 'an emulator')}")
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
@@ -132,9 +134,9 @@ def _drawn(row: _Row, top: int, whole: float) -> Iterator[str]:
         yield f'  <rect class="{row.kind}" x="{start:.1f}" y="{base - 11}" width="{width:.1f}" height="{_BAR}" rx="2"/>'
     # what does not fit behind a mark stands before it
     if end > (_WIDTH + _LEFT) / 2 and row.kind == "step":
-        yield f'  <text x="{start - 5:.1f}" y="{base}" text-anchor="end">{_text(row.note)}</text>'
+        yield f'  <text class="note" x="{start - 5:.1f}" y="{base}" text-anchor="end">{_text(row.note)}</text>'
     else:
-        yield f'  <text x="{end + 5:.1f}" y="{base}">{_text(row.note)}</text>'
+        yield f'  <text class="note" x="{end + 5:.1f}" y="{base}">{_text(row.note)}</text>'
 
 
 def _x(seconds: float, whole: float) -> float:

@@ -10,7 +10,7 @@ import pytest
 from podvm_builder.boot.timeline import selftest_lines
 from podvm_builder.boot.times import GuestTimes, guest_times, phases
 from podvm_builder.guest.unit_check import AGENTS
-from podvm_builder.model.boot import Extend, Phase, Stage, UnitTime
+from podvm_builder.model.boot import Extend, Outcome, Phase, Stage, UnitTime
 from podvm_builder.report.boot_timeline import timeline_svg
 from tests.unit.boot.test_report import RESULT
 
@@ -122,8 +122,10 @@ def test_the_picture_holds_every_phase_step_and_agent() -> None:
 
 def test_the_picture_of_a_boot_that_did_not_come_up() -> None:
     stages = (Stage(seconds=2.0, source="console", what="\x1b<script>&\x00"),)
-    said = texts(timeline_svg(replace(RESULT, seconds=None, phases=(), units=(), timeline=stages)))
-    assert said[0] == "Boot of debian-13/snp/libvirt: not up, run by tcg"
+    said = texts(
+        timeline_svg(replace(RESULT, outcome=Outcome.PANIC, seconds=None, phases=(), units=(), timeline=stages))
+    )
+    assert said[0] == "Boot of debian-13/snp/libvirt: not up (panic), run by tcg"
     assert "�<script>&�" in said
     assert "Phases" not in said
-    assert texts(timeline_svg(replace(RESULT, seconds=None, phases=(), units=(), timeline=())))
+    assert texts(timeline_svg(replace(RESULT, outcome=Outcome.PANIC, seconds=None, phases=(), units=(), timeline=())))
