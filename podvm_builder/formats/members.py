@@ -220,7 +220,10 @@ class ArchiveTree:
         Raises:
             InputError: PVB723, there is none; PVB725, it is no file.
         """
-        node = look(self.root, resolve(self.root, parts_of(name), rooted=False, steps=self._steps))
+        try:
+            node = look(self.root, resolve(self.root, parts_of(name), rooted=False, steps=self._steps))
+        except (Escape, Loop):  # of several links that are fine one by one
+            raise InputError(f"`{name}` in `{what}` is a link that leads nowhere", code=NO_FILE) from None
         while node is not None and node.member is not None and node.kind is MemberKind.HARDLINK:
             node = look(self.root, parts_of(node.member.target))
         return require_file(self.root, node, name, what)

@@ -68,7 +68,7 @@ def read_members(
         InputError: PVB320 unreadable, PVB723 a name that is missing, PVB725 one that is no file.
     """
     bounds, name = limits or Limits(), what or str(archive)
-    with open_input(archive) as file:
+    with _open(archive) as file:
         tree, found = ArchiveTree(), {}
         places = {parts_of(one): one for one in wanted}
         for member, content in _members(file, bounds):
@@ -102,7 +102,7 @@ def extract(archive: Path, into: Path, *, limits: Limits | None = None) -> None:
     bounds = limits or Limits()
     if os.path.lexists(into):
         raise InputError(f"`{into}` is there already", code="PVB324", hint="name a place for a new folder")
-    with open_input(archive) as file:
+    with _open(archive) as file:
         tree = ArchiveTree()
         listed = []
         for member, _ in _members(file, bounds):
@@ -144,18 +144,31 @@ def read_image_paths(
     bounds = limits or Limits()
     tree = LayerTree()
     for layer in layers:
-        with open_input(layer) as file:
+        with _open(layer) as file:
             tree.apply(member for member, _ in _members(file, bounds))
     places = {path: tree.file(path, what) for path in paths}
     found: dict[tuple[int, int], bytes] = {}
     for number in sorted({layer for layer, _ in places.values()}):
-        with open_input(layers[number]) as file:
+        with _open(layers[number]) as file:
             wanted = {member.number for layer, member in places.values() if layer == number}
             found |= {(number, one): data for one, data in _contents(file, wanted, bounds).items()}
     return {
         path: ArchiveFile(data=found[layer, member.number], mode=_mode(member))
         for path, (layer, member) in places.items()
     }
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open an archive.
+
+    Raises:
+        InputError: PVB320, it cannot be read, and read again from its beginning.
+    """
+    file = open_input(path)
+    if not file.seekable():
+        file.close()
+        raise InputError(f"`{path}` is a pipe, and an archive is read twice", code="PVB320", hint="give a file")
+    return file
 
 
 def _members(file: BinaryIO, limits: Limits) -> Iterator[tuple[Member, Iterator[memoryview]]]:

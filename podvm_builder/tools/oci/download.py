@@ -20,7 +20,7 @@ from podvm_builder.errors import RemoteError
 from podvm_builder.model.oci import Descriptor
 from podvm_builder.tools.files import writing
 from podvm_builder.tools.oci.connection import Connection
-from podvm_builder.tools.oci.http import UNREACHABLE, Http
+from podvm_builder.tools.oci.http import UNREACHABLE, Http, announced
 from podvm_builder.tools.oci.policy import Failure, Retries, check_stop, given_up
 from podvm_builder.tools.oci.store import MISMATCH, BlobStore
 
@@ -92,9 +92,9 @@ class Download:
                 )
             elif response.status_code not in (200, 206):
                 raise source.failed(response, f"blob `{descriptor.digest}`")
-            announced = response.headers.get("content-length", "")
-            if announced.isdigit() and int(announced) != descriptor.size - have:
-                raise self._wrong(source, descriptor, f"it has {have + int(announced)} bytes, not {descriptor.size}")
+            told = announced(response)
+            if told is not None and told != descriptor.size - have:
+                raise self._wrong(source, descriptor, f"it has {have + told} bytes, not {descriptor.size}")
             total = self._take(response, file, state, have=have, descriptor=descriptor, source=source, stop=stop)
         if total < descriptor.size:
             raise Failure(

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -22,7 +24,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from podvm_builder.errors import RemoteError
-from podvm_builder.tools.oci.hosts import Hosts
+from podvm_builder.tools.oci.hosts import Hosts, is_loopback
 from podvm_builder.tools.oci.policy import Failure, Timeouts
 
 UNREACHABLE = "PVB704"
@@ -33,6 +35,7 @@ _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _CHUNK = 1 << 20
 _POOL = 16
 _MAX_ERROR = 64 << 10
+_NO_PROXIES: Any = {"http": None, "https": None, "all": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,8 @@ class Http:
                     stream=True,
                     allow_redirects=False,
                     timeout=(self.timeouts.connect, self.timeouts.read),
+                    # a proxy of the environment does not reach this machine
+                    proxies=_NO_PROXIES if is_loopback(origin(url)[1]) else None,
                 )
             except (requests.RequestException, HTTPError, OSError) as error:
                 raise self._unreachable(url, error) from None
@@ -161,10 +166,10 @@ class Http:
                         RemoteError(f"`{shown(response.url)}` answered with more than {limit} bytes", code=PROTOCOL)
                     )
                 parts.append(piece)
-        announced = response.headers.get("content-length", "")
-        if announced.isdigit() and int(announced) != total:
+        told = announced(response)
+        if told is not None and told != total:
             raise Failure(
-                RemoteError(f"`{shown(response.url)}` ended after {total} of {announced} bytes", code=UNREACHABLE),
+                RemoteError(f"`{shown(response.url)}` ended after {total} of {told} bytes", code=UNREACHABLE),
                 retry=True,
             )
         return b"".join(parts)
@@ -215,13 +220,19 @@ def retry_after(text: str | None, *, now: float | None = None) -> float | None:
     """Return the seconds of a ``Retry-After``, which has them or a date (RFC 9110, section 10.2.3); None of another."""
     if text is None:
         return None
-    if text.strip().isdigit():
-        return float(text.strip()[:9])
+    if re.fullmatch(r"[0-9]{1,9}", text.strip()):
+        return float(text)
     try:
-        date = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+        moment = email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, date.timestamp() - (time.time() if now is None else now))
+    return max(0.0, moment - (time.time() if now is None else now))
+
+
+def announced(response: requests.Response) -> int | None:
+    """Return the length in bytes that an answer says its body has; None if it says none that can be."""
+    text = response.headers.get("content-length", "")
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

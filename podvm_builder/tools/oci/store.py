@@ -136,7 +136,11 @@ class BlobStore:
             partial = self._place("partial", digest)
             with writing(partial):
                 partial.parent.mkdir(parents=True, exist_ok=True)
-            yield partial
+            try:
+                yield partial
+            finally:
+                if partial.is_file() and partial.stat().st_size == 0:
+                    partial.unlink()
 
     def finish(self, digest: str) -> Path:
         """Make a download that is whole and was checked a blob; the caller holds the claim."""

@@ -248,6 +248,32 @@ def test_a_missing_member_names_what_is_near(tmp_path: Path) -> None:
     assert caught.value.code == "PVB725"
 
 
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    try:
+        with pytest.raises(InputError, match="is a pipe") as caught:
+            read_members(Path(f"/proc/self/fd/{reader}"), ["x"])
+        assert caught.value.code == "PVB320"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_links_that_are_too_many_together(tmp_path: Path) -> None:
+    """Each of two chains has 30 links, and Linux follows 40."""
+    chains = []
+    for folder in ("", "d/"):
+        last = f"{folder}l0"
+        chains.append(entry(last, "d" if not folder else "f", SYM))
+        for number in range(1, 30):
+            chains.append(entry(f"{folder}l{number}", f"l{number - 1}", SYM))
+    archive = write_tar(tmp_path / "a.tar", entry("d/f", b"x"), *chains)
+    assert read_members(archive, ["l29/f", "d/l29"])["d/l29"].data == b"x"
+    with pytest.raises(InputError, match="leads nowhere") as caught:
+        read_members(archive, ["l29/l29"])
+    assert caught.value.code == "PVB725"
+
+
 def test_a_device_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(InputError) as caught:

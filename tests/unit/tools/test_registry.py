@@ -15,6 +15,7 @@ from podvm_builder.errors import InputError, RemoteError
 from podvm_builder.formats.oci import OCI_INDEX, Index, descriptor_to_json, parse_manifest
 from podvm_builder.model.oci import Descriptor, Reference
 from podvm_builder.tools.oci import BlobStore, DockerConfig, RegistryClient, Retries, Timeouts
+from podvm_builder.tools.oci.http import retry_after
 from tests.support.registry import Fault, Proxy, push_artifact, real_registry, to
 
 LAYER = os.urandom(3 << 20)
@@ -280,6 +281,7 @@ PULL = """
 import sys
 from pathlib import Path
 from podvm_builder.model.oci import Descriptor, Reference
+from podvm_builder.tools.oci.http import retry_after
 from podvm_builder.tools.oci import BlobStore, DockerConfig, RegistryClient
 _, store, name, digest, size = sys.argv
 with RegistryClient(store=BlobStore(Path(store)), config=DockerConfig()) as client:
@@ -375,6 +377,32 @@ def test_what_is_no_manifest(desk: Desk, body: bytes) -> None:
     with desk.client() as client, pytest.raises(RemoteError) as caught:
         client.resolve(desk.name("v1"))
     assert caught.value.code == "PVB706"
+
+
+def test_a_proxy_of_the_environment_does_not_count_for_this_machine(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, _ = desk.push(OTHER)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with desk.client() as client:
+        assert client.resolve(desk.name("v1")).digest == manifest.digest
+
+
+def test_a_manifest_that_is_cut_is_asked_for_again(desk: Desk) -> None:
+    manifest, _ = desk.push(OTHER)
+    desk.proxy.faults = [Fault("/manifests/", cut=100)]
+    with desk.client() as client:
+        assert client.resolve(desk.name("v1")).digest == manifest.digest
+    assert len(desk.pauses) == 1
+
+
+def test_when_to_come_back() -> None:
+    assert retry_after("120") == 120
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT", now=1445412480 - 30) == 30
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT", now=1445412480 + 30) == 0
+    for text in (None, "", "soon", "\xb2", "-5", "9" * 5000):
+        assert retry_after(text) is None
 
 
 def test_a_push_that_is_not_taken(desk: Desk) -> None:
