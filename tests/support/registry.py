@@ -174,7 +174,8 @@ def real_registry(folder: Path, auth: str = "") -> Iterator[str]:
 
 def _port(process: subprocess.Popen[bytes]) -> int:
     """Return the port that a process listens on: it chose a free one itself."""
-    while process.poll() is None:
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
         try:
             sockets = {str(link.readlink()) for link in Path(f"/proc/{process.pid}/fd").iterdir() if link.is_symlink()}
         except OSError:
