@@ -63,18 +63,22 @@ def read_set(path: Path) -> ComponentSet:
 @contextmanager
 def supplier(folder: Path, cache: Path) -> Iterator[Supplier]:
     """Give a supplier for the paths of a folder; its registry client is closed at the end."""
+    import sys
+
     from podvm_builder.build.components.supplier import open_supplier
-    from podvm_builder.tools.oci import default_store
+    from podvm_builder.cli.place import say
+    from podvm_builder.tools.oci import Transfers, default_store
 
     store = default_store(cache)
 
     def client() -> RegistryClient:
-        from podvm_builder.tools.oci import DockerConfig, RegistryClient
+        from podvm_builder.tools.oci import DockerConfig, Hosts, RegistryClient
 
-        return RegistryClient(store=store, config=DockerConfig.load())
+        return RegistryClient(store=store, config=DockerConfig.load(), hosts=Hosts.load(), progress=transfers, warn=say)
 
-    reached = open_supplier(base=folder, store=store, open_client=client)
-    try:
-        yield reached
-    finally:
-        reached.close()
+    with Transfers(sys.stderr) as transfers:
+        reached = open_supplier(base=folder, store=store, open_client=client)
+        try:
+            yield reached
+        finally:
+            reached.close()

@@ -20,7 +20,7 @@ def check_url(url: str) -> None:
     Raises:
         InputError: PVB739, it may not.
     """
-    from podvm_builder.tools.oci.policy import is_loopback
+    from podvm_builder.tools.oci.hosts import is_loopback
 
     try:
         parts = urlsplit(url)
@@ -51,8 +51,9 @@ def download(url: str, *, store: BlobStore, limit: int) -> tuple[str, int]:
     """
     check_url(url)
     try:
+        from podvm_builder.tools.oci.hosts import Hosts
         from podvm_builder.tools.oci.http import Http, Request
-        from podvm_builder.tools.oci.policy import Failure, Hosts, Retries, Timeouts, insist
+        from podvm_builder.tools.oci.policy import Failure, Retries, Timeouts, insist
     except ModuleNotFoundError as error:
         if error.name not in ("requests", "urllib3"):
             raise

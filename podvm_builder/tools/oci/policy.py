@@ -10,9 +10,6 @@ from threading import Event
 from typing import TypeVar
 
 from podvm_builder.errors import RemoteError
-from podvm_builder.tools.oci.hosts import Hosts, is_loopback
-
-__all__ = ["Failure", "Hosts", "Retries", "Stopped", "Timeouts", "check_stop", "given_up", "insist", "is_loopback"]
 
 _T = TypeVar("_T")
 
