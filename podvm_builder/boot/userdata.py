@@ -7,15 +7,14 @@ that it does not know.
 
 from __future__ import annotations
 
-import base64
-import gzip
 import json
 from collections.abc import Mapping
 
+from podvm_builder.formats.initdata import annotation, write_initdata
 from podvm_builder.formats.iso9660 import iso9660
+from podvm_builder.guest.userdata import cloud_config
 
 LABEL = "cidata"
-FOLDER = "/run/peerpod"
 
 AA_TOML = """\
 [token_configs]
@@ -62,20 +61,15 @@ APF_JSON = (
 
 def initdata_text(files: Mapping[str, str]) -> bytes:
     """Return the TOML of init data that carries these files; its digest is SHA-256."""
-    lines = ['algorithm = "sha256"', 'version = "0.1.0"', "", "[data]"]
-    lines += [f"\"{name}\" = '''\n{content}'''" for name, content in files.items()]
-    return ("\n".join(lines) + "\n").encode()
+    return write_initdata(files).toml
 
 
 def initdata(files: Mapping[str, str]) -> str:
     """Return init data that carries these files, as a pod's annotation has it: TOML, compressed, in base64.
 
-    Specification: Confidential Containers "Initdata Specification" 0.1.0. The same files give the same text.
+    The same files give the same text.
     """
-    # the byte of the operating system differs from one version of Python to another
-    data = bytearray(gzip.compress(initdata_text(files), mtime=0))
-    data[9] = 255
-    return base64.b64encode(data).decode() + "\n"
+    return annotation(write_initdata(files)) + "\n"
 
 
 INITDATA: Mapping[str, str] = {"aa.toml": AA_TOML, "cdh.toml": CDH_TOML}
@@ -88,22 +82,6 @@ DEFAULT_FILES: Mapping[str, str] = {
     "initdata": initdata(INITDATA),
 }
 """What is sent unless the caller has its own; without ``aa.toml`` the guest's agents are not started."""
-
-
-def cloud_config(files: Mapping[str, str]) -> str:
-    """Return a cloud-config that writes these files below :data:`FOLDER`, laid out as cloud-api-adaptor does.
-
-    Raises:
-        ValueError: a content that a plain YAML block scalar does not keep as it is.
-    """
-    lines = ["#cloud-config", "write_files:"]
-    for name, content in files.items():
-        plain = content.endswith("\n") and not content.endswith("\n\n") and not content[0].isspace()
-        if not plain or any(ord(c) < 32 and c != "\n" for c in content):
-            raise ValueError(f"{name}: a block scalar does not keep this content")
-        lines += [f"- path: {FOLDER}/{name}", "  content: |"]
-        lines += [f"    {line}" if line else "" for line in content.removesuffix("\n").split("\n")]
-    return "\n".join(lines) + "\n"
 
 
 def cidata(files: Mapping[str, str] = DEFAULT_FILES) -> bytes:

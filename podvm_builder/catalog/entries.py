@@ -121,6 +121,8 @@ class Cloud:
     boots: tuple[str, ...]
     """Boot paths that it offers: ``disk``, ``direct``."""
     metadata: MetadataService | None
+    user_data_max: int | None
+    """Bytes of user data that it takes, before its own encoding; None where there is no limit that matters."""
     edits: tuple[Edit, ...]
     tees: Mapping[str, CloudTee]
 

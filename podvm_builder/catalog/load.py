@@ -131,13 +131,14 @@ def _tee(row: Row) -> Tee:
 
 
 def _cloud(row: Row) -> Cloud:
-    row.only("name", "title", "architectures", "boots", "metadata", "settings", "tees")
+    row.only("name", "title", "architectures", "boots", "metadata", "user_data_max", "settings", "tees")
     return Cloud(
         name=row.text("name"),
         title=row.text("title"),
         architectures=row.texts("architectures"),
         boots=row.texts("boots"),
         metadata=_metadata(row.row("metadata")) if row.has("metadata") else None,
+        user_data_max=row.number("user_data_max") if row.has("user_data_max") else None,
         edits=row.row("settings").edits(),
         tees={name: _cloud_tee(tee) for name, tee in row.row("tees").rows()},
     )

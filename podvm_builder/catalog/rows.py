@@ -52,6 +52,13 @@ class Row:
             raise self.wrong(f"`{key}` must be true or false")
         return value
 
+    def number(self, key: str) -> int:
+        """Return a whole number."""
+        value = self._scalar(key)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.wrong(f"`{key}` must be a whole number")
+        return value
+
     def maybe(self, key: str) -> str | None:
         """Return text, or None where the key is not given."""
         return self.text(key) if self.has(key) else None

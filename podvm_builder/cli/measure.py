@@ -13,6 +13,7 @@ COMMANDS: CommandTable = {
     "id-block": ("measure_id_block", "Sign an SNP ID block for a launch digest."),
     "tdx": ("measure_tdx", "TDX MRTD of a firmware, and RTMRs of what boots under it."),
     "tpm": ("measure_tpm", "TPM PCRs of a raw or qcow2 image or a UKI."),
+    "initdata": ("measure_initdata", "What evidence holds for a pod's initdata."),
     "diff": ("measure_diff", "Which registers moved between two images, and what moved them."),
 }
 

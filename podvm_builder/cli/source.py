@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from podvm_builder.tools.inputs import open_input
 from podvm_builder.tools.unreadable import unreadable
 
 if TYPE_CHECKING:
+    from podvm_builder.guest.config import Document
     from podvm_builder.model.axes import Target
     from podvm_builder.model.components import ComponentLock, GuestComponents
     from podvm_builder.model.plan import Plan
@@ -58,19 +59,25 @@ class Resolved:
     lock: ComponentLock | None
     lock_folder: Path
     """What paths in the lock are relative to."""
+    documents: tuple[Document, ...]
+    """The guest's documents that the profile names."""
+    baked: RecipeTree
+    """Those of them that become part of the image: path in it, without the leading slash, to file."""
     base: Path
     """The folder that relative paths in the plans are relative to."""
     target: bool
     """Whether a target was named, which is one plan, and not a profile, which may grow to several."""
 
     def load(self, cache: Path) -> GuestComponents:
-        """Return the guest's programs; those of a lock are fetched, where they are not in the cache, and verified.
+        """Return the guest's programs, with the documents that are baked; those of a lock are fetched, where they are not in the cache, and verified.
 
         Raises:
             PodvmError: one cannot be had, or is not what the lock says.
         """
-        if self.components is not None:
-            return self.components
+        found = self.components if self.components is not None else self._fetch(cache)
+        return replace(found, files={**found.files, **self.baked})
+
+    def _fetch(self, cache: Path) -> GuestComponents:
         from podvm_builder.build.components.loading import load_lock
         from podvm_builder.cli.components_place import supplier
 
@@ -88,9 +95,12 @@ def resolve(
         InputError, InputErrors: the source or an option is wrong.
     """
     from podvm_builder.catalog.load import catalogue
+    from podvm_builder.cli.documents import load_documents
+    from podvm_builder.guest.config import baked_files
     from podvm_builder.guest.payload import payload_identity
     from podvm_builder.model.axes import Target
-    from podvm_builder.planning.ask import chosen_components
+    from podvm_builder.model.recipe import RecipeFile
+    from podvm_builder.planning.ask import chosen_components, chosen_documents
     from podvm_builder.planning.identity import components_digest
     from podvm_builder.planning.make import make_plans
     from podvm_builder.supply.fit import check_fit
@@ -99,13 +109,16 @@ def resolve(
     asked, base = read_source(source)
     chosen = components if components is not None else chosen_components(asked, known, sets)
     found = find_components(chosen, Path.cwd() if components is not None else base, anywhere=components is not None)
+    named = chosen_documents(asked, known, sets)
+    documents = load_documents(named, base)
+    baked = {path: RecipeFile(data=data) for path, data in baked_files(documents, named.bake).items()}
     if firmware is not None and firmware not in known.firmware:
         firmware = str(Path(firmware).resolve())
     plans = make_plans(
         asked,
         known,
         sets,
-        components_digest=components_digest(payload_identity(found.identity)),
+        components_digest=components_digest(payload_identity({**found.identity, **baked})),
         components=components if components in (None, "selftest", "none") else str(Path(components).resolve()),
         firmware=firmware,
     )
@@ -117,6 +130,8 @@ def resolve(
         components=found.components,
         lock=found.lock,
         lock_folder=found.folder,
+        documents=documents,
+        baked=baked,
         base=base,
         target=isinstance(asked, Target),
     )

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from podvm_builder.catalog.entries import Cloud
+from podvm_builder.guest.config import BAKED
 from podvm_builder.guest.policies import POLICY_FOLDER, policy_files
-from podvm_builder.model.plan import GuestPlan
+from podvm_builder.model.plan import POLICIES, GuestPlan
 
 UNITS = "etc/systemd/system"
 CLOUDS = f"{UNITS}/setup-nat-for-imds.service.d/10-clouds.conf"
@@ -24,7 +25,7 @@ def setup_files(guest: GuestPlan) -> dict[str, bytes]:
         FORWARDER: _forwarder(guest),
         "usr/lib/tmpfiles.d/podvm-policy.conf": _text(
             "# what the kata agent goes by unless the user data or initdata brings another",
-            f"C /run/peerpod/policy.rego 0644 root root - /{POLICY_FOLDER}/{guest.policy}.rego",
+            f"C /run/peerpod/policy.rego 0644 root root - /{_policy(guest)}",
         ),
         "etc/systemd/resolved.conf.d/10-podvm.conf": _text(
             "# asked only where the network names no server", "[Resolve]", f"FallbackDNS={' '.join(guest.fallback_dns)}"
@@ -33,6 +34,14 @@ def setup_files(guest: GuestPlan) -> dict[str, bytes]:
     if guest.registry_auth != "delivered":
         files[f"{UNITS}/confidential-data-hub.service.d/10-registry-auth.conf"] = _text(
             "[Service]", f"Environment=CDH_DEFAULT_IMAGE_AUTHENTICATED_REGISTRY_CREDENTIALS={guest.registry_auth}"
+        )
+    if "policy" in guest.bake and guest.policy in POLICIES:
+        files[f"{BAKED}/policy.rego"] = policy_files()[_policy(guest)]
+    if guest.bake:
+        files[f"{UNITS}/process-user-data.service.d/10-baked.conf"] = _text(
+            "# what is part of the measured root goes before what was delivered",
+            "[Service]",
+            "ExecStartPost=/bin/sh /usr/local/lib/podvm/settle-config",
         )
     if guest.scratch == "always":
         files[f"{UNITS}/scratch-storage.service.d/10-always.conf"] = _text("[Unit]", "ConditionPathExists=")
@@ -56,11 +65,22 @@ def catalogue_files(clouds: Mapping[str, Cloud]) -> dict[str, bytes]:
     }
 
 
+def _policy(guest: GuestPlan) -> str:
+    """Return the policy that is in force where none is delivered, below the root."""
+    if guest.policy in POLICIES:
+        return f"{POLICY_FOLDER}/{guest.policy}.rego"
+    # of one that is to be delivered, nothing but itself may take the place
+    return f"{BAKED}/policy.rego" if "policy" in guest.bake else f"{POLICY_FOLDER}/disallow-all-except-setpolicy.rego"
+
+
 def _forwarder(guest: GuestPlan) -> bytes:
     # -disable-tls and -listen: agent-protocol-forwarder of cloud-api-adaptor 0.22; without a word about TLS,
     # certificate and key are those of apf.json
+    tls = "-ca-cert-file /etc/certificates/ca.crt" if guest.client_ca else ""
+    if guest.tls == "off":
+        tls = "-disable-tls"
     return _text(
-        f'TLS_OPTIONS="{"-disable-tls" if guest.tls == "off" else ""}"',
+        f'TLS_OPTIONS="{tls}"',
         f'OPTIONS="-listen 0.0.0.0:{guest.port}"',
     )
 

@@ -97,6 +97,8 @@ class MeasurePlan:
 
 POLICIES = ("allow-all", "allow-all-except-exec-process", "disallow-all-except-setpolicy")
 """The kata agent's policies that every image holds."""
+BAKEABLE = ("aa", "cdh", "policy")
+"""Documents that initdata can deliver, so that the profile says which of them are baked."""
 FORWARDER_TLS = ("delivered", "off")
 """``delivered``: certificate and key come with the user data; ``off``: the forwarder speaks plain text."""
 SCRATCH = ("asked", "always", "never")
@@ -108,7 +110,7 @@ class GuestPlan:
     """How the guest's programs are set up, in files of the measured root."""
 
     policy: str
-    """What the kata agent goes by where no other policy is delivered: one of :data:`POLICIES`."""
+    """What the kata agent goes by where none is delivered: one of :data:`POLICIES`, or the path of another."""
     registry_auth: str
     """``delivered``, or the ``kbs:///`` URI of registry credentials."""
     port: int
@@ -119,6 +121,20 @@ class GuestPlan:
     """One of :data:`SCRATCH`."""
     fallback_dns: tuple[str, ...]
     """Addresses of name servers to ask where the network names none."""
+    aa: str
+    """Path of the attestation agent's configuration, as the profile names it; empty where there is none."""
+    cdh: str
+    """The same for the confidential data hub."""
+    registries: str
+    """The same for the registries that images are pulled from."""
+    client_ca: str
+    """The same for the CA of the forwarder's clients."""
+    ca_certificates: tuple[str, ...]
+    """Paths of CA certificates for all of the image's programs."""
+    ssh_key: str
+    """Path of the public keys that may log in; empty where nobody may."""
+    bake: tuple[str, ...]
+    """Which of ``aa``, ``cdh`` and ``policy`` are part of the root; the others are delivered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,9 @@ from podvm_builder.catalog.entries import Catalogue
 from podvm_builder.catalog.settings import Edit, Fragment, Op
 from podvm_builder.errors import InputErrors, Place
 from podvm_builder.model.axes import Target
+from podvm_builder.model.plan import POLICIES
 from podvm_builder.planning import rules
+from podvm_builder.planning.merge import merge
 from podvm_builder.planning.profile import AXES, Profile, profile_of
 from podvm_builder.planning.sets import parse_sets
 
@@ -24,6 +26,15 @@ class Asked:
     """The user's layers, in the order in which they are merged after the catalogue's."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The documents of the guest that a profile names."""
+
+    files: tuple[tuple[str, str, Place], ...]
+    """The last part of the setting, the path beside the profile, and where it is named."""
+    bake: tuple[str, ...]
+
+
 def chosen_components(source: Profile | Target, catalogue: Catalogue, sets: Sequence[str] = ()) -> str:
     """Return the components that a profile or target chooses: a set's name, or a path beside the profile.
 
@@ -33,6 +44,28 @@ def chosen_components(source: Profile | Target, catalogue: Catalogue, sets: Sequ
     asked = ask(source, catalogue, sets)
     edits = [*catalogue.defaults, *(edit for fragment in asked.fragments for edit in fragment.edits)]
     return str([edit.value for edit in edits if edit.key == "components"][-1])
+
+
+def chosen_documents(source: Profile | Target, catalogue: Catalogue, sets: Sequence[str] = ()) -> Chosen:
+    """Return the documents of the guest that a profile or target names.
+
+    Raises:
+        InputError, InputErrors: as ``planning.make.make_plans``.
+    """
+    asked = ask(source, catalogue, sets)
+    own = [
+        replace(fragment, edits=tuple(edit for edit in fragment.edits if edit.key.startswith("guest.")))
+        for fragment in asked.fragments
+    ]
+    merged = merge([Fragment(layer="default", edits=catalogue.defaults), *own])
+    files = [(kind, merged.text(f"guest.{kind}")) for kind in ("aa", "cdh", "registries", "client_ca", "ssh_key")]
+    files += [("ca_certificates", path) for path in merged.words("guest.ca_certificates")]
+    if merged.text("guest.policy") not in POLICIES:
+        files.append(("policy", merged.text("guest.policy")))
+    return Chosen(
+        files=tuple((kind, path, merged.places[f"guest.{kind}"]) for kind, path in files if path),
+        bake=merged.words("guest.bake"),
+    )
 
 
 def ask(

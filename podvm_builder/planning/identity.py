@@ -22,7 +22,7 @@ from typing import Any
 
 import rfc8785
 
-from podvm_builder.model.plan import Ids, Plan
+from podvm_builder.model.plan import POLICIES, GuestPlan, Ids, Plan
 
 
 def identities(plan: Plan, components_digest: str) -> Ids:
@@ -51,7 +51,7 @@ def rootfs_fields(plan: Plan, components: str) -> dict[str, Any]:
         "image": _plain(asdict(plan.image)),
         "units": dict(plan.units),
         "measure": _plain(asdict(plan.measure)),
-        "guest": _plain(asdict(plan.guest)),
+        "guest": _guest(plan.guest),
         "components": components,
         "tools": plan.tools,
     }
@@ -100,6 +100,17 @@ def components_digest(content: Mapping[str, bytes]) -> str:
 def digest(value: Any) -> str:
     """Return the SHA-256, in hex, of a value's canonical JSON."""
     return hashlib.sha256(rfc8785.dumps(value)).hexdigest()
+
+
+def _guest(guest: GuestPlan) -> dict[str, Any]:
+    """Return what a plan says of the guest; of documents, which of them there are: their content is a component's."""
+    fields = _plain(asdict(guest))
+    for name in ("aa", "cdh", "registries", "client_ca", "ca_certificates", "ssh_key"):
+        del fields[name]
+    if guest.policy not in POLICIES:
+        fields["policy"] = "file"
+    # whether the forwarder is told of a CA, whether anybody may log in
+    return {**fields, "client_ca": bool(guest.client_ca), "ssh": bool(guest.ssh_key)}
 
 
 def _plain(value: Any) -> Any:

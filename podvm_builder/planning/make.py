@@ -23,6 +23,7 @@ from podvm_builder.model.plan import (
 )
 from podvm_builder.planning import rules
 from podvm_builder.planning.ask import ask
+from podvm_builder.planning.guest_rules import check_guest
 from podvm_builder.planning.identity import identities
 from podvm_builder.planning.matrix import expand
 from podvm_builder.planning.merge import Merged, merge
@@ -118,6 +119,13 @@ def _plan(target: Target, profile: str, catalogue: Catalogue, own: Sequence[Frag
             tls=merged.text("guest.tls"),
             scratch=merged.text("guest.scratch"),
             fallback_dns=merged.words("guest.fallback_dns"),
+            aa=merged.text("guest.aa"),
+            cdh=merged.text("guest.cdh"),
+            registries=merged.text("guest.registries"),
+            client_ca=merged.text("guest.client_ca"),
+            ca_certificates=merged.words("guest.ca_certificates"),
+            ssh_key=merged.text("guest.ssh_key"),
+            bake=merged.words("guest.bake"),
         ),
         platform=PlatformPlan(
             vmm=merged.text("platform.vmm"),
@@ -175,13 +183,7 @@ def _check(target: Target, merged: Merged, catalogue: Catalogue) -> None:
                 place=merged.places[key],
                 hint="there must be something to predict for",
             )
-    if merged.values["guest.tls"] == "off" and target.variant != "debug":
-        raise InputError(
-            "the forwarder's TLS is off in a production image: whoever reaches its port commands the kata agent",
-            code="PVB123",
-            place=merged.places["guest.tls"],
-            hint="take `guest.tls` out, or plan the debug variant",
-        )
+    check_guest(target, merged)
     length = len(" ".join(merged.words("kernel.cmdline"))) + rules.ROOTHASH_LENGTH
     if length >= rules.CMDLINE_MAX:
         raise InputError(

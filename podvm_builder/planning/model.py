@@ -131,8 +131,9 @@ class Measure(_Model):
 class Guest(_Model):
     """How the guest's programs are set up."""
 
-    policy: Literal["allow-all", "allow-all-except-exec-process", "disallow-all-except-setpolicy"] | None = None
-    """The kata agent's policy until initdata brings another."""
+    policy: Annotated[str, Field(examples=["allow-all-except-exec-process", "policy.rego"])] | None = None
+    """The kata agent's policy until initdata brings another: `allow-all`, `allow-all-except-exec-process`,
+    `disallow-all-except-setpolicy`, or a file beside the profile."""
     registry_auth: Annotated[str, Field(examples=["delivered", "kbs:///default/credential/registry"])] | None = None
     """Credentials for registries: `delivered` with the user data, or the URI of a resource of the KBS."""
     port: Annotated[Number, Field(examples=[15150])] | None = None
@@ -143,6 +144,20 @@ class Guest(_Model):
     """Encrypted storage for container images on a disk: where the user data asks for it, always, or never."""
     fallback_dns: Annotated[Words, Field(examples=[["9.9.9.9"], []])] | None = None
     """Addresses of name servers to ask where the network names none."""
+    aa: Annotated[str, Field(examples=["aa.toml"])] | None = None
+    """Configuration of the attestation agent, a file beside the profile."""
+    cdh: Annotated[str, Field(examples=["cdh.toml"])] | None = None
+    """Configuration of the confidential data hub, a file beside the profile."""
+    registries: Annotated[str, Field(examples=["registries.conf"])] | None = None
+    """Mirrors and blocks of registries, a file beside the profile; it is baked, and `cdh` must name it."""
+    client_ca: Annotated[str, Field(examples=["client-ca.pem"])] | None = None
+    """CA certificate of the forwarder's clients, a file beside the profile; it is baked."""
+    ca_certificates: Annotated[Words, Field(examples=[["corporate-ca.pem"]])] | None = None
+    """CA certificates for all programs of the image, files beside the profile; they are baked."""
+    ssh_key: Annotated[str, Field(examples=["id_ed25519.pub"])] | None = None
+    """Public keys of who may log in to a debug image, or deliver the user data of one with `sftp`."""
+    bake: Annotated[Words, Field(examples=[["aa", "cdh", "policy"]])] | None = None
+    """Documents that are part of the measured root, and go before delivered ones: `aa`, `cdh`, `policy`."""
 
 
 class Platform(_Model):

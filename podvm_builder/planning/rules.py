@@ -13,6 +13,7 @@ from podvm_builder.catalog.cpus import SIGNATURES
 from podvm_builder.catalog.entries import Catalogue
 from podvm_builder.catalog.settings import Edit, Item, Op
 from podvm_builder.errors import InputError, Place
+from podvm_builder.model.plan import BAKEABLE, POLICIES
 
 MAX_VCPUS = 512
 CMDLINE_MAX = 2048
@@ -97,7 +98,7 @@ def _known_name(key: str, name: str, place: Place, catalogue: Catalogue) -> Inpu
     return None if name in catalogue.firmware or not name else unknown("firmware", name, catalogue.firmware, place)
 
 
-def _inside(path: str, place: Place, option: str) -> InputError | None:
+def _inside(path: str, place: Place, option: str | None) -> InputError | None:
     parts = PurePosixPath(path)
     if not parts.is_absolute() and ".." not in parts.parts and path.isprintable() and "\\" not in path:
         return None
@@ -105,7 +106,8 @@ def _inside(path: str, place: Place, option: str) -> InputError | None:
         f"`{path}` is outside the profile's folder",
         code="PVB113",
         place=place,
-        hint=f"put it beside the profile and name it relative to it, or give it with `{option}`",
+        hint="put it beside the profile and name it relative to it"
+        + (f", or give it with `{option}`" if option else ""),
     )
 
 
@@ -184,6 +186,24 @@ def _registry_auth(item: Item, place: Place) -> InputError | None:
     )
 
 
+def _document(item: Item, place: Place) -> InputError | None:
+    return _inside(str(item), place, None) if item != "" else None
+
+
+def _policy(item: Item, place: Place) -> InputError | None:
+    if item in POLICIES:
+        return None
+    if str(item).endswith(".rego"):
+        return _document(item, place)
+    return _invalid(f"`{item}` is no policy", f"{', '.join(POLICIES)}, or a file `NAME.rego`", place)
+
+
+def _bakeable(item: Item, place: Place) -> InputError | None:
+    if item in BAKEABLE:
+        return None
+    return _invalid(f"`{item}` cannot be baked by choice", f"`guest.bake` takes {', '.join(BAKEABLE)}", place)
+
+
 def _address(item: Item, place: Place) -> InputError | None:
     try:
         ip_address(str(item))
@@ -215,7 +235,15 @@ _RULES: dict[str, Callable[[Item, Place], InputError | None]] = {
     "image.hostname": _hostname,
     "image.remove": _removal,
     "components": _components,
+    "guest.policy": _policy,
     "guest.registry_auth": _registry_auth,
+    "guest.aa": _document,
+    "guest.cdh": _document,
+    "guest.registries": _document,
+    "guest.client_ca": _document,
+    "guest.ca_certificates": _document,
+    "guest.ssh_key": _document,
+    "guest.bake": _bakeable,
     "guest.fallback_dns": _address,
     "guest.port": _port,
     "platform.vcpus": _vcpus,

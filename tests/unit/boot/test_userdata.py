@@ -13,8 +13,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podvm_builder.boot.userdata import APF_JSON, DEFAULT_FILES, cidata, cloud_config, initdata
+from podvm_builder.boot.userdata import APF_JSON, DEFAULT_FILES, cidata, initdata
 from podvm_builder.formats.iso9660 import MAX_FILES, SECTOR, iso9660
+from podvm_builder.guest.userdata import cloud_config
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyzABC0123456789_.-", min_size=1, max_size=32).filter(
     lambda name: name not in (".", "..")

@@ -64,6 +64,13 @@ CHANGES: dict[str, tuple[Any, tuple[bool, bool, bool]]] = {
     "guest__tls": ("off", ROOTFS),
     "guest__scratch": ("never", ROOTFS),
     "guest__fallback_dns": ((), ROOTFS),
+    "guest__aa": ("aa.toml", NOTHING),  # the content of a document that is baked counts, not where it was
+    "guest__cdh": ("cdh.toml", NOTHING),
+    "guest__registries": ("registries.conf", NOTHING),
+    "guest__client_ca": ("ca.pem", ROOTFS),  # the forwarder is told of it
+    "guest__ca_certificates": (("ca.pem",), NOTHING),
+    "guest__ssh_key": ("id.pub", ROOTFS),
+    "guest__bake": (("policy",), ROOTFS),
     "platform__vmm": ("ec2", ONLY_PLAN),
     "platform__firmware": ("x.fd", ONLY_PLAN),
     "platform__boot": (("disk",), ONLY_PLAN),
