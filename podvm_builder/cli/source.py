@@ -69,7 +69,9 @@ class Resolved:
     """Whether a target was named, which is one plan, and not a profile, which may grow to several."""
 
     def load(self, cache: Path) -> GuestComponents:
-        """Return the guest's programs, with the documents that are baked; those of a lock are fetched, where they are not in the cache, and verified.
+        """Return the guest's programs, and the documents that are baked.
+
+        Programs of a lock are fetched, where they are not in the cache, and verified.
 
         Raises:
             PodvmError: one cannot be had, or is not what the lock says.
