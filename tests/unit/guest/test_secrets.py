@@ -41,6 +41,7 @@ def found(data: bytes) -> list[str]:
         RSA.private_bytes(DER, TRADITIONAL, RAW),
         ED.private_bytes(DER, PKCS8, RAW),
     ],
+    ids=range(9),  # keys are new in each process: they cannot name the tests
 )
 def test_private_keys(data: bytes) -> None:
     assert found(data) == ["a private key"]
@@ -88,6 +89,7 @@ def test_tokens_and_credentials(data: str, what: str) -> None:
         b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
         *policy_files().values(),
     ],
+    ids=range(10),
 )
 def test_what_is_no_secret(data: bytes) -> None:
     assert found(data) == []
