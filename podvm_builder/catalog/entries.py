@@ -28,6 +28,15 @@ class Architecture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DistroFeature:
+    """What a feature needs on one distribution."""
+
+    repositories: tuple[str, ...]
+    """Of the distribution, besides those that every image has."""
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Distro:
     """A distribution release."""
 
@@ -47,6 +56,7 @@ class Distro:
     """Those of its family first."""
     architectures: Mapping[str, tuple[Edit, ...]]
     """Architecture to the edits that it adds, the kernel's package among them."""
+    features: Mapping[str, DistroFeature]
     place: str
 
 
@@ -133,6 +143,8 @@ class Variant:
 
     name: str
     title: str
+    per_distro: bool
+    """Whether it takes an entry of the distribution's, too."""
     edits: tuple[Edit, ...]
 
 

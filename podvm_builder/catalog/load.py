@@ -14,6 +14,7 @@ from podvm_builder.catalog.entries import (
     Cloud,
     CloudTee,
     Distro,
+    DistroFeature,
     Evidence,
     Firmware,
     KnownFirmware,
@@ -99,7 +100,7 @@ def _family(row: Row) -> tuple[Edit, ...]:
 
 
 def _distro(row: Row, families: Mapping[str, tuple[Edit, ...]]) -> Distro:
-    row.only("name", "title", "builder", "family", "mkosi", "os_id", "tees", "settings", "architectures")
+    row.only("name", "title", "builder", "family", "mkosi", "os_id", "tees", "settings", "features", "architectures")
     if row.text("family") not in families:
         raise row.wrong(f"`family` must be one of {', '.join(families)}")
     mkosi = row.row("mkosi").only("distribution", "release", "repositories")
@@ -114,8 +115,14 @@ def _distro(row: Row, families: Mapping[str, tuple[Edit, ...]]) -> Distro:
         tees=row.row("tees").text_map(),
         edits=(*families[row.text("family")], *row.row("settings").edits()),
         architectures={name: arch.edits() for name, arch in row.row("architectures").rows()},
+        features={name: _distro_feature(feature) for name, feature in row.row("features").rows()},
         place=row.place,
     )
+
+
+def _distro_feature(row: Row) -> DistroFeature:
+    row.only("repositories", "settings")
+    return DistroFeature(repositories=row.texts("repositories"), edits=row.row("settings").edits())
 
 
 def _tee(row: Row) -> Tee:
@@ -176,8 +183,13 @@ def _evidence(row: Row) -> Evidence:
 
 
 def _variant(row: Row) -> Variant:
-    row.only("name", "title", "settings")
-    return Variant(name=row.text("name"), title=row.text("title"), edits=row.row("settings").edits())
+    row.only("name", "title", "per_distro", "settings")
+    return Variant(
+        name=row.text("name"),
+        title=row.text("title"),
+        per_distro=row.has("per_distro") and row.flag("per_distro"),
+        edits=row.row("settings").edits(),
+    )
 
 
 def _firmware(name: str, row: Row) -> Firmware:

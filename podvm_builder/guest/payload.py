@@ -19,6 +19,9 @@ from podvm_builder.model.recipe import RecipeFile, RecipeTree
 
 PRESET = "usr/lib/systemd/system-preset/10-podvm.preset"
 
+REPLACEABLE = frozenset({"usr/local/bin/azure-ready"})
+"""Our own programs that a component may stand in for."""
+
 PHASES = ("sysinit", "ready")
 """What systemd's phase units extend PCR 11 with where they are not masked (systemd-pcrphase.service(8)); the two
 phases of an initrd are absent, as ours is not systemd."""
@@ -35,7 +38,11 @@ def payload(plan: Plan, components: RecipeTree) -> RecipeTree:
         InputError: PVB748, a component would take the place of one of the guest's own files.
     """
     files = {**template_files("guest"), **catalogue_files(catalogue().clouds), **setup_files(plan.guest)}
-    if taken := sorted(files.keys() & components.keys()):
+    for name in plan.target.features:
+        files |= template_files(f"features/{name}")
+    if plan.guest.ssh_key:
+        files |= template_files("ssh")
+    if taken := sorted((files.keys() & components.keys()) - REPLACEABLE):
         raise InputError(
             f"a component would take the place of the guest's own `/{taken[0]}`",
             code="PVB748",
@@ -56,7 +63,8 @@ def payload_identity(components: RecipeTree) -> dict[str, bytes]:
     """
     scripts = {f"recipe/{path}": data for path, data in template_files("mkosi").items()}
     own = {path: file.data for path, file in components.items()}
-    return {**template_files("guest"), **catalogue_files(catalogue().clouds), **own, **scripts}
+    optional = {**template_files("features"), **template_files("ssh")}
+    return {**template_files("guest"), **optional, **catalogue_files(catalogue().clouds), **own, **scripts}
 
 
 def _preset(units: Mapping[str, str]) -> bytes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from podvm_builder.catalog.entries import Catalogue, Evidence
-from podvm_builder.catalog.settings import Fragment, show
+from podvm_builder.catalog.entries import Catalogue, Distro, Evidence
+from podvm_builder.catalog.settings import Edit, Fragment, show
 from podvm_builder.errors import InputError, InputErrors, Place
 from podvm_builder.model.axes import Target
 from podvm_builder.model.plan import (
@@ -28,6 +28,9 @@ from podvm_builder.planning.identity import identities
 from podvm_builder.planning.matrix import expand
 from podvm_builder.planning.merge import Merged, merge
 from podvm_builder.planning.profile import Profile
+
+SSH_UNIT = "podvm-ssh.service"
+"""Runs in images that somebody may log in to."""
 
 
 def make_plans(
@@ -94,7 +97,10 @@ def _plan(target: Target, profile: str, catalogue: Catalogue, own: Sequence[Frag
         builder=distro.builder,
         level=catalogue.level(target),
         distro=DistroPlan(
-            name=distro.distribution, release=distro.release, repositories=distro.repositories, os_id=distro.os_id
+            name=distro.distribution,
+            release=distro.release,
+            repositories=_repositories(target, distro),
+            os_id=distro.os_id,
         ),
         packages=tuple(sorted({*merged.words("packages"), merged.text("kernel.package")})),
         kernel=KernelPlan(
@@ -160,8 +166,24 @@ def _fragments(target: Target, catalogue: Catalogue) -> list[Fragment]:
         Fragment(layer=f"tee {target.tee}", edits=catalogue.tees[target.tee].edits),
         Fragment(layer=f"cloud {target.cloud}", edits=(*cloud.edits, *cloud.tees[target.tee].edits)),
         Fragment(layer=f"variant {target.variant}", edits=catalogue.variants[target.variant].edits),
-        *(Fragment(layer=f"feature {name}", edits=catalogue.features[name].edits) for name in target.features),
+        *(Fragment(layer=f"feature {name}", edits=_feature(name, distro, catalogue)) for name in target.features),
     ]
+
+
+def _feature(name: str, distro: Distro, catalogue: Catalogue) -> tuple[Edit, ...]:
+    feature, own = catalogue.features[name], distro.features.get(name)
+    if own is None and feature.per_distro:
+        having = [other.name for other in catalogue.distros.values() if name in other.features]
+        raise InputError(
+            f"feature `{name}` is not known for {distro.title}", code="PVB126", hint=f"it is for {', '.join(having)}"
+        )
+    return feature.edits + (own.edits if own is not None else ())
+
+
+def _repositories(target: Target, distro: Distro) -> tuple[str, ...]:
+    """Return where packages come from: the distribution's own, and what features need besides."""
+    found = [distro.features[name].repositories for name in target.features if name in distro.features]
+    return tuple(dict.fromkeys((*distro.repositories, *(name for names in found for name in names))))
 
 
 def _check(target: Target, merged: Merged, catalogue: Catalogue) -> None:
@@ -195,6 +217,8 @@ def _check(target: Target, merged: Merged, catalogue: Catalogue) -> None:
 
 def _units(merged: Merged, catalogue: Catalogue) -> dict[str, str]:
     states = merged.states("units")
+    if merged.text("guest.ssh_key"):
+        states = {SSH_UNIT: "enable", **states}
     if merged.values["measure.phases"] is not True:
         # what a layer says about such a unit itself goes before
         states = {**dict.fromkeys(catalogue.phase_units, "mask"), **states}
@@ -219,7 +243,7 @@ def _origins(target: Target, merged: Merged, catalogue: Catalogue, evidence: Evi
         ("builder", distro.builder),
         ("distro.name", distro.distribution),
         ("distro.release", distro.release),
-        ("distro.repositories", show(distro.repositories)),
+        ("distro.repositories", show(_repositories(target, distro))),
         ("distro.os_id", distro.os_id),
     ):
         origins[key] = (Origin(layer=layer, place=distro.place, what=f"= {value}"),)

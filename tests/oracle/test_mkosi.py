@@ -20,6 +20,13 @@ from tests.support.tools_tree import Oracle
 
 SUPPORTED = [str(target) for target in every_target(catalogue()) if why_not(target, catalogue()) is None]
 TARGETS = [*SUPPORTED, *(f"{target}+debug" for target in SUPPORTED)]
+FEATURES = [
+    *(f"debian-13/snp/{cloud}+gpu" for cloud in ("aws", "azure", "gcp", "libvirt")),
+    "debian-13/snp/azure+debug+gpu",
+    "debian-13/snp/libvirt+sftp",
+    "debian-13/snp/libvirt+debug+gpu+sftp",
+]
+KEY = "guest.ssh_key=id.pub"
 
 
 def write(recipe: RecipeTree, folder: Path) -> None:
@@ -33,14 +40,15 @@ def test_there_are_targets() -> None:
     assert len(SUPPORTED) >= 11
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [*TARGETS, *FEATURES])
 def test_mkosi_reads_the_recipe_without_a_word(target: str, tmp_path: Path) -> None:
     oracle = Oracle(tmp_path)
-    write(selftest_recipe(target), tmp_path)
+    sets = [KEY] if "+sftp" in target else []
+    write(selftest_recipe(target, *sets), tmp_path)
     done = oracle.finish("/usr/bin/mkosi", "--json", "summary")
     assert done.stderr == b""
     (image,) = json.loads(done.stdout)["Images"]
-    plan = selftest_plan(target)
+    plan = selftest_plan(target, *sets)
     assert image["ImageId"] == image_name(plan, selftest())
     assert image["Seed"] == seed(plan.ids.rootfs)
     assert image["KernelCommandLine"] == list(plan.kernel.cmdline)

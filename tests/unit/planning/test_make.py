@@ -75,7 +75,7 @@ def test_giving_up_the_tee_is_never_near() -> None:
         ("debian-13/snpp/libvirt", "unknown TEE `snpp`"),
         ("debian-13/snp/amazon", "unknown cloud `amazon`"),
         ("debian-13/snp/libvirt:riscv64", "unknown architecture `riscv64`"),
-        ("debian-13/snp/libvirt+gpu", "unknown feature `gpu`"),
+        ("debian-13/snp/libvirt+fpga", "unknown feature `fpga`"),
     ],
 )
 def test_names_that_do_not_exist(target: str, message: str) -> None:

@@ -174,7 +174,7 @@ def test_all_that_is_missing_is_told() -> None:
         ("exclude: {tee: snp}", "PVB104", "`exclude` must be a list, not a mapping"),
         ("name: Acme", "PVB117", "`Acme` is no profile name"),
         ("name: a/b", "PVB117", "`a/b` is no profile name"),
-        ("features: [gpu]", "PVB102", "unknown feature `gpu`"),
+        ("features: [fpga]", "PVB102", "unknown feature `fpga`"),
         ("features: gpu", "PVB104", "`features` must be a list, not `gpu`"),
     ],
 )

@@ -60,7 +60,7 @@ INVALID = [
     "tee: [nope]",
     "tee: []",
     "variant: dbug",
-    "features: [gpu]",
+    "features: [fpga]",
     "kernel: {cmdline: a}",
     "kernel: {cmdline: {append: a}}",
     "platform: {vcpus: true}",
