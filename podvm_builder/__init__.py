@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from podvm_builder.formats.id_block import key_digest as id_key_digest
     from podvm_builder.formats.kernel_hashes import KernelHashes, hash_cmdline
     from podvm_builder.formats.pe import authenticode
+    from podvm_builder.formats.platform_profile import encode_profile as encode_platform_profile
+    from podvm_builder.formats.platform_profile import parse_profile_document as parse_platform_profile
     from podvm_builder.formats.qcow2 import Qcow2Reader
     from podvm_builder.formats.readers import BytesReader
     from podvm_builder.formats.td_hob import td_hob
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from podvm_builder.measure.id_block import sign_id_block, verify_id_block
     from podvm_builder.measure.igvm import igvm_launch_digest, measure_igvm
     from podvm_builder.measure.inputs import Cpu
+    from podvm_builder.measure.learn import learn as learn_platform
     from podvm_builder.measure.machine import measure_tpm
     from podvm_builder.measure.rtmr import fold as rtmr_fold
     from podvm_builder.measure.secure_boot import Keys as SecureBootKeys
@@ -71,6 +74,7 @@ if TYPE_CHECKING:
     from podvm_builder.measure.vmm import VMMS, Vmm, find_vmm
     from podvm_builder.model.event import Event
     from podvm_builder.model.measurement import Measurement, MeasurementSet, Status
+    from podvm_builder.model.platform import PlatformProfile
     from podvm_builder.model.region import Region
 
 __version__ = "0.1.0"
@@ -92,6 +96,7 @@ _PUBLIC = {
     "KernelHashes": "formats.kernel_hashes",
     "Measurement": "model.measurement",
     "MeasurementSet": "model.measurement",
+    "PlatformProfile": "model.platform",
     "PodvmError": "errors",
     "Qcow2Reader": "formats.qcow2",
     "Region": "model.region",
@@ -115,17 +120,20 @@ _PUBLIC = {
     "diff_measurements": "measure.diff",
     "encode_id_auth": "formats.id_block",
     "encode_id_block": "formats.id_block",
+    "encode_platform_profile": "formats.platform_profile:encode_profile",
     "explain_register": "measure.explain:explain",
     "find_vmm": "measure.vmm",
     "hash_cmdline": "formats.kernel_hashes",
     "id_key_digest": "formats.id_block:key_digest",
     "igvm_launch_digest": "measure.igvm",
     "inspect_userspace": "measure.userspace:inspect",
+    "learn_platform": "measure.learn:learn",
     "measure_igvm": "measure.igvm",
     "measure_tdx": "measure.tdx_measure",
     "measure_tpm": "measure.machine",
     "parse_event_log": "formats.eventlog",
     "parse_signature_lists": "formats.efi_siglist",
+    "parse_platform_profile": "formats.platform_profile:parse_profile_document",
     "parse_variable_store": "formats.varstore",
     "place_svsm": "measure.svsm",
     "predict_tpm": "measure.tpm",
@@ -166,6 +174,7 @@ __all__ = [
     "KernelHashes",
     "Measurement",
     "MeasurementSet",
+    "PlatformProfile",
     "PodvmError",
     "Qcow2Reader",
     "Region",
@@ -190,16 +199,19 @@ __all__ = [
     "diff_measurements",
     "encode_id_auth",
     "encode_id_block",
+    "encode_platform_profile",
     "explain_register",
     "find_vmm",
     "hash_cmdline",
     "id_key_digest",
     "igvm_launch_digest",
     "inspect_userspace",
+    "learn_platform",
     "measure_igvm",
     "measure_tdx",
     "measure_tpm",
     "parse_event_log",
+    "parse_platform_profile",
     "parse_signature_lists",
     "parse_variable_store",
     "place_svsm",

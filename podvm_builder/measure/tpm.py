@@ -87,15 +87,28 @@ def predict_tpm(
 
 def identify_by_tpm(rows: Sequence[Measurement]) -> Identification:
     """Say whether PCRs tie a TPM's quote to the image: the UKI in PCR 4 and 11, and in 12 that nothing was added."""
-    for register in IDENTIFYING:
+    registers = tuple(_programs(rows) if register == IDENTIFYING[0] else register for register in IDENTIFYING)
+    for register in registers:
         row = next((row for row in rows if row.register == register), None)
         if row is None or row.value is None:
             return Identification(value=False, by=(), reason=f"`{register}`: {'absent' if row is None else row.reason}")
     return Identification(
         value=True,
-        by=IDENTIFYING,
+        by=registers,
         reason="the TPM measures the UKI, and in PCR 12 that nothing was added to it; as good as the TPM is trusted",
     )
+
+
+def _programs(rows: Sequence[Measurement]) -> str:
+    """Return the register that holds the programs: with a platform profile it may be another one than PCR 4."""
+    found = (
+        row.register for row in rows if row.register < "tpm.pcr08" and _covers_image(row) and row.alg == rows[0].alg
+    )
+    return next((register for register in found if register != "tpm.pcr05"), IDENTIFYING[0])
+
+
+def _covers_image(row: Measurement) -> bool:
+    return row.value is not None and any(basis.kind == "image" for basis in row.basis)
 
 
 def predict_boot(hashed: HashedBoot, boot: TpmBoot, *, disk_sha256: str | None = None) -> TpmPrediction:

@@ -164,6 +164,8 @@ def test_firmware_that_measures_programs_elsewhere(vectors: Path) -> None:
     assert programs.status is Status.PREDICTED
     assert {basis.kind for basis in programs.basis} == {"image", "platform-profile"}
     assert rows["tpm.pcr04"].status is Status.PLATFORM
+    # of PCR 4 the image decides nothing there
+    assert found.identifies_image.by == ("tpm.pcr02", "tpm.pcr11", "tpm.pcr12")
     kinds = [event.kind for event in found.logs["disk"] if event.pcr == 2]
     assert kinds[:3] == ["EV_SEPARATOR", "EV_EFI_GPT_EVENT", "EV_EFI_BOOT_SERVICES_APPLICATION"]
 
