@@ -97,7 +97,8 @@ def inspect(
         doubts[11] = doubt
     for place in (initrd, root):
         if place is not None and not place.unreadable and place.runs("systemd-pcrnvdone.service"):
-            doubts.setdefault(9, f"systemd-pcrnvdone.service of the {place.name} extends it with `nvpcr-separator`")
+            said = f"systemd-pcrnvdone.service of the {place.name} extends it with `nvpcr-separator`"
+            doubts.setdefault(9, f"{said}, after values that the machine's own secret goes into")
     untouched = frozenset(_untouched(uki, initrd, root))
     added = next(_unit_credentials(cmdline, credentials), "")
     if added:
