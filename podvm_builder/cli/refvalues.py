@@ -9,6 +9,7 @@ from podvm_builder.cli.lazy import CommandTable, LazyGroup
 COMMANDS: CommandTable = {
     "export": ("refvalues_export", "Write measurements in the form that a verifier reads."),
     "check": ("refvalues_check", "Tell what a policy will say of a machine of this image."),
+    "diff": ("refvalues_diff", "Which reference values differ between two images, and why."),
     "push": ("refvalues_push", "Have a Trustee accept images besides those that it accepts."),
     "retire": ("refvalues_retire", "Have a Trustee accept images no longer."),
     "show": ("refvalues_show", "Show the values that an exported file registers."),

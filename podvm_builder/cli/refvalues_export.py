@@ -104,7 +104,7 @@ def command(
     if form.asks_policy:
         lines = summary(request.values("extended" if to == "rego" else None))
     else:
-        lines = register_summary(read_back(form, document), request.measurements)
+        lines = register_summary(read_back(form, document), request.measurements, request.allow)
     for line in lines:
         click.echo(printable(line), err=True)
     if output is not None:

@@ -46,6 +46,13 @@ def retired_options(command: _F) -> _F:
     return _options(command, argument, allowances=())
 
 
+def compared_options(command: _F) -> _F:
+    """Add the arguments A and B, ``left`` and ``right``, and the options that :func:`make_request` takes."""
+    for name, metavar in (("right", "B"), ("left", "A")):
+        command = click.argument(name, metavar=metavar, type=click.Path(path_type=Path))(command)
+    return _options(command, lambda same: same)
+
+
 def _options(command: _F, argument: Callable[[_F], _F], *, allowances: tuple[str, ...] = ALLOWANCES) -> _F:
     for option in reversed(
         [

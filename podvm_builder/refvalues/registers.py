@@ -61,10 +61,11 @@ def register_rows(request: ExportRequest, wanted: Callable[[Measurement], bool])
     if "unbound-image" in request.allow:
         return tuple(known)
     if not bound:
+        why = f"{', '.join(by)} would do that, and is not in it" if by else identification.reason
         raise Finding(
             f"what this form holds {whose}does not identify the image: any image passes",
             code="PVB602",
-            hint=f"{identification.reason}; `--allow-unbound-image` exports it all the same",
+            hint=f"{why}; `--allow-unbound-image` exports it all the same",
         )
     return tuple(row for row in known if row.register not in by or covers_image(row))
 

@@ -44,7 +44,7 @@ def diff_to_json(registers: Sequence[RegisterChange], inputs: Sequence[InputChan
 def render_diff(registers: Sequence[RegisterChange], inputs: Sequence[InputChange]) -> str:
     """Lay out the registers that differ, banks that say the same together, and then the inputs."""
     if not registers:
-        return "\n".join(["all registers are the same", *map(printable, _inputs(inputs))])
+        return "\n".join(["all registers are the same", *map(printable, input_lines(inputs))])
     merged: dict[tuple[object, ...], list[RegisterChange]] = {}
     for one in registers:
         first = (one.first.index, one.first.left, one.first.right) if one.first else None
@@ -60,7 +60,7 @@ def render_diff(registers: Sequence[RegisterChange], inputs: Sequence[InputChang
             same = one.first.left == one.first.right
             lines.append(f"  first   event {one.first.index}, {one.first.left if same else said}")
         lines += [f"  by      {cause}" for cause in one.causes]
-    return "\n".join(map(printable, [*lines, *_inputs(inputs)]))
+    return "\n".join(map(printable, [*lines, *input_lines(inputs)]))
 
 
 def _variant(one: RegisterChange) -> tuple[tuple[str, str], ...]:
@@ -68,7 +68,8 @@ def _variant(one: RegisterChange) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((key, str(value)) for key, value in row.variant.items())) if row is not None else ()
 
 
-def _inputs(inputs: Sequence[InputChange]) -> list[str]:
+def input_lines(inputs: Sequence[InputChange]) -> list[str]:
+    """Lay out the recorded inputs that differ, kind by kind, not more than a terminal shows."""
     lines: list[str] = []
     for kind in dict.fromkeys(one.kind for one in inputs):
         some = [one for one in inputs if one.kind == kind]

@@ -7,6 +7,7 @@ from typing import Any
 
 from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.model.refvalue import ReferenceValues
+from podvm_builder.refvalues.registers import covers_image
 from podvm_builder.report.text import printable
 
 
@@ -37,20 +38,28 @@ def summary(values: ReferenceValues) -> list[str]:
     return lines
 
 
-def register_summary(values: Mapping[str, Any], measurements: MeasurementSet) -> list[str]:
+def register_summary(values: Mapping[str, Any], measurements: MeasurementSet, allowed: Collection[str]) -> list[str]:
     """Return what a user must know of exported registers, a line each.
 
     Args:
         values: what the form's reader makes of the document.
         measurements: that they were taken from.
+        allowed: words of :data:`podvm_builder.refvalues.admission.ALLOWANCES`.
     """
     lines = [f"{name}: {len(value)} value(s)" for name, value in values.items()]
     identification = measurements.identifies_image
+    wanted = identification.by if identification.value else ()
     registers = {name.partition(":")[0] for name in values}
-    by = [name for name in identification.by if identification.value and name in registers]
-    missing = [name for name in identification.by if name not in by]
+    untied = {
+        row.register
+        for row in measurements.measurements
+        if "unbound-image" in allowed and row.value is not None and not covers_image(row)
+    }
+    by = [name for name in wanted if name in registers and name not in untied]
+    missing = [name for name in wanted if name not in by]
     if not by:
-        lines.append(f"identifies the image: no ({identification.reason}): any image passes")
+        why = f"{', '.join(missing)} would, and is not in it alone" if missing else identification.reason
+        lines.append(f"identifies the image: no ({why}): any image passes")
     elif missing:
         lines.append(f"identifies the image: in part (by {', '.join(by)}; not in it: {', '.join(missing)})")
     else:
