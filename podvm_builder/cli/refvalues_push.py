@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from podvm_builder.cli.common import format_option, print_json
+from podvm_builder.cli.history_options import history_option, keep_record, registered
 from podvm_builder.cli.refvalues_options import make_requests, requests_options
 from podvm_builder.cli.verifier_options import Verifier, opened, verifier_options
 
@@ -15,9 +16,18 @@ from podvm_builder.cli.verifier_options import Verifier, opened, verifier_option
 @requests_options
 @verifier_options
 @click.option("--replace", multiple=True, metavar="NAME", help="Overwrite what is registered under a name.")
+@history_option
 @click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
 @format_option
-def command(*, verifier: Verifier, replace: tuple[str, ...], dry_run: bool, output_format: str, **asked: Any) -> None:
+def command(
+    *,
+    verifier: Verifier,
+    replace: tuple[str, ...],
+    history: str | None,
+    dry_run: bool,
+    output_format: str,
+    **asked: Any,
+) -> None:
     """Register the reference values of images with a Trustee, or put them into its operator's ConfigMap.
 
     Each of MEASUREMENTS is a measurements.json, the folder of a build, or - for stdin.
@@ -47,6 +57,7 @@ def command(*, verifier: Verifier, replace: tuple[str, ...], dry_run: bool, outp
         )
     with opened(verifier, trustee=asked["trustee"]) as store:
         outcome = apply(store, list(wanted), lambda stored: plan_push(stored, wanted, replace=replace), dry_run=dry_run)
+    keep_record(history, "push", outcome, registered(requests), dry_run=dry_run)
     if output_format == "json":
         print_json(changes_to_json(outcome.where, outcome.changes, dry_run=dry_run))
     else:

@@ -129,6 +129,11 @@ def active_images(entries: Sequence[Entry], where: str) -> tuple[RegisteredImage
     return tuple(found.values())
 
 
+def same_image(one: RegisteredImage, other: RegisteredImage) -> bool:
+    """Say whether two entries are about one image, which may have been measured anew."""
+    return _key(one) == _key(other)
+
+
 def _key(image: RegisteredImage) -> str:
     # an image that was measured anew, for more vCPU counts say, is the same image
     return image.image or json.dumps(dict(image.values), sort_keys=True)

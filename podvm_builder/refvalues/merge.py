@@ -83,6 +83,15 @@ def combine(images: Sequence[tuple[str, Mapping[str, Json]]]) -> dict[str, Json]
     return combined
 
 
+def join(images: Iterable[tuple[str, Mapping[str, Json]]]) -> dict[str, list[Json]]:
+    """Return every value that one of several images needs, by name, whatever its kind."""
+    joined: dict[str, list[Json]] = {}
+    for _, values in images:
+        for name, value in values.items():
+            joined[name] = [*joined.get(name, ()), *_items(value)]
+    return joined
+
+
 def plan_push(
     stored: Mapping[str, Json], wanted: Mapping[str, Json], *, replace: Collection[str] = ()
 ) -> tuple[Change, ...]:

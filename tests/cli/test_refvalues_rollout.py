@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from podvm_builder.cli.app import run
+from podvm_builder.model.event import Event
 from podvm_builder.refvalues.trustee import read_operator_configmap
 from tests.cli.test_refvalues_push import other_tdx_set, write
 from tests.support.measurement_sets import measurement_set, predicted, snp_set, tdx_set
@@ -104,3 +107,91 @@ def test_several_images_are_exported_together(tmp_path: Path, capsys: pytest.Cap
     }
     assert run(["refvalues", "export", *images, write(tmp_path / "c.json", snp_set()), "--to", "rvps-sample"]) == 2
     assert "error[PVB661]" in capsys.readouterr().err
+
+
+def test_a_history_knows_which_images_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def image(name: str, *digests: int) -> str:
+        rows = [predicted("snp.launch_digest", bytes([one]) * 48, vcpus=one) for one in digests]
+        found = measurement_set("snp", *rows, by=("snp.launch_digest",))
+        return write(tmp_path / f"{name}.json", replace(found, ids={"image": name * 64}))
+
+    old, new = image("a", 1, 2), image("b", 2, 3)
+    history = tmp_path / "history"
+    with kbs() as running:
+        where = ["--url", running.url, "--history", str(history)]
+        assert run(["refvalues", "push", old, *where]) == 0
+        assert "recorded 000001-push.json" in capsys.readouterr().err
+        assert run(["refvalues", "push", old, *where]) == 0
+        assert run(["refvalues", "push", new, *where, "--dry-run"]) == 0
+        assert run(["refvalues", "push", new, *where]) == 0
+        assert run(["refvalues", "retire", old, *where]) == 0
+        assert running.rvps.values == {"snp_launch_measurement": ["02" * 48, "03" * 48]}
+    assert [path.name for path in sorted(history.iterdir())] == [
+        "000001-push.json",
+        "000002-push.json",
+        "000003-retire.json",
+    ]
+    capsys.readouterr()
+    assert run(["refvalues", "history", str(history)]) == 0
+    said = capsys.readouterr().out
+    assert said.endswith(f"{running.url} takes:\n  debian-13/snp/libvirt {'b' * 16}\n")
+    assert run(["refvalues", "history", str(history), "--format", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [one["action"] for one in shown["entries"]] == ["push", "push", "retire"]
+    assert [one["image"] for one in shown["accepted"][running.url]] == ["b" * 64]
+    assert run(["refvalues", "history", str(tmp_path / "nothing")]) == 0
+    assert capsys.readouterr().out == "nothing was recorded yet\n"
+
+
+def test_a_history_that_cannot_be_kept_says_that_the_verifier_was_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history = tmp_path / "history"
+    history.mkdir()
+    (history / "000001-push.json").write_text("{}", encoding="utf-8")
+    with kbs() as running:
+        arguments = ["refvalues", "push", write(tmp_path / "a.json", snp_set()), "--url", running.url]
+        assert run([*arguments, "--history", str(history)]) == 2
+        assert running.rvps.values
+    said = capsys.readouterr().err
+    assert "error[PVB667]" in said
+    assert "was told, but no record of it was kept" in said
+
+
+def test_diff_says_which_value_of_which_register_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = write(tmp_path / "old.json", tdx_set()), write(tmp_path / "new.json", other_tdx_set())
+    assert run(["refvalues", "diff", old, new]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "debian-13/snp/libvirt",
+        "rtmr_1 changes: tdx.rtmr1 is another one",
+        f"  - {'02' * 48}",
+        f"  + {'0c' * 48}",
+        "rtmr_2 changes: tdx.rtmr2 is another one",
+        f"  - {'03' * 48}",
+        f"  + {'0d' * 48}",
+        "the same: mr_td",
+        "tdx.rtmr0 is gone; the policy does not compare it",
+    ]
+    assert run(["refvalues", "diff", old, new, "--format", "json"]) == 1
+    shown = json.loads(capsys.readouterr().out)
+    assert [(one["name"], one["register"]) for one in shown["values"]] == [
+        ("rtmr_1", "tdx.rtmr1"),
+        ("rtmr_2", "tdx.rtmr2"),
+    ]
+    assert run(["refvalues", "diff", old, old]) == 0
+    assert "a verifier sees no difference" in capsys.readouterr().out
+
+
+def test_diff_names_what_moved_from_the_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def image(name: str, digest: bytes) -> str:
+        event = Event(
+            pcr=11, kind="EV_IPL", digests={"sha256": digest}, subject="section .cmdline", source="systemd-stub"
+        )
+        row = predicted("tpm.pcr11", hashlib.sha256(bytes(32) + digest).digest(), alg="sha256", boot="disk")
+        found = measurement_set("tpm", replace(row, origin=("log", "disk")), by=("tpm.pcr11",))
+        return write(tmp_path / f"{name}.json", replace(found, logs={"disk": (event,)}))
+
+    assert run(["refvalues", "diff", image("a", b"\x01" * 32), image("b", b"\x02" * 32)]) == 1
+    said = capsys.readouterr().out
+    assert "tpm_pcr11 changes: tpm.pcr11 is another one\n" in said
+    assert "  because of section .cmdline\n" in said
