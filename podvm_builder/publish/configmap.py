@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ class ConfigMapStore:
 
     def _load(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the manifest and the values in it; an empty one where there is no file."""
-        if not self._path.exists():
+        # unlike pathlib's, this function answers no of a path that cannot be; writing it says why
+        if not os.path.exists(self._path):  # noqa: PTH110
             return self._new(), {}
         with open_input(self._path) as file:
             data = file.read(MAX_DOCUMENT + 1)

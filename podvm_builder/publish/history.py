@@ -87,7 +87,7 @@ class FolderHistory:
         Raises:
             InputError: PVB320, one cannot be read; PVB667, a file is none of the history.
         """
-        if not self._folder.is_dir():
+        if not os.path.isdir(self._folder):  # noqa: PTH112 - pathlib's raises where the path cannot be looked at
             return []
         found = []
         for path in sorted(self._folder.glob("[0-9]*-*.json")):

@@ -116,7 +116,7 @@ class Client:
         elif isinstance(reason, ssl.SSLCertVerificationError):
             said = f"its certificate is not trusted: {reason.verify_message}"
         else:
-            said = str(reason) or type(reason).__name__
+            said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
         return RemoteError(
             f"{self._base}: {said}",
             code=UNREACHABLE,

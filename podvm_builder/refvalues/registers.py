@@ -49,11 +49,16 @@ def register_rows(request: ExportRequest, wanted: Callable[[Measurement], bool])
     known = [row for row in rows if row.value is not None]
     whose = f"of `{measurements.target}` " if measurements.target else ""
     if not known:
-        reasons = (f"`{row.register}`: {row.reason}" for row in rows)
+        reasons = [f"`{row.register}`: {row.reason}" for row in rows]
+        if not rows and request.options.boot:
+            boots = dict.fromkeys(
+                str(row.variant["boot"]) for row in measurements.measurements if "boot" in row.variant
+            )
+            reasons = [f"the boot paths are {', '.join(boots) or 'not named'}"]
         raise Finding(
             f"there is no value {whose}that this form has a place for",
             code="PVB601",
-            hint=next(reasons, "the measurements have none of its registers"),
+            hint=reasons[0] if reasons else "the measurements have none of its registers",
         )
     identification = measurements.identifies_image
     by = identification.by if identification.value else ()

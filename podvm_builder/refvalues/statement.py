@@ -17,7 +17,7 @@ from podvm_builder.formats.dsse import Envelope, Signature, decode_envelope, enc
 from podvm_builder.model.measurement import Basis, Measurement, Status
 from podvm_builder.refvalues.keys import VerifyingKey, read_signing_key
 from podvm_builder.refvalues.records import as_object, dump, parse_json
-from podvm_builder.refvalues.registers import flat, only_boot, register_rows, register_values
+from podvm_builder.refvalues.registers import covers_image, flat, only_boot, register_rows, register_values
 from podvm_builder.refvalues.registry import ExportRequest, FlatMap, Format, wrong
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -49,10 +49,16 @@ def in_toto(request: ExportRequest) -> bytes:
     of_boot = only_boot(request)
     rows = register_rows(request, of_boot)
     identification = request.measurements.identifies_image
+    untied = {row.register for row in rows if not covers_image(row)}
+    there = {row.register for row in rows}
     predicate = ReferencePredicate(
         target=request.measurements.target,
         evidence=request.measurements.evidence if request.evidence is None else request.evidence,
-        identified_by=identification.by if identification.value else (),
+        identified_by=tuple(
+            register
+            for register in identification.by
+            if identification.value and register in there and register not in untied
+        ),
         rows=rows,
     )
     statement = encode_statement(predicate)

@@ -127,3 +127,25 @@ def test_lengths_and_depths_that_cannot_be_are_refused(data: bytes) -> None:
     for decode in (decode_sign1, decode_corim):
         with pytest.raises(FormatError):
             decode(data)
+
+
+def test_the_message_of_the_rfc_verifies() -> None:
+    """RFC 9052, appendix C.2.1: a message with one ECDSA signature, and the public key `11` of appendix C.7.1."""
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicNumbers
+
+    from podvm_builder.formats.cose import to_be_signed
+    from podvm_builder.refvalues.keys import P256, VerifyingKey
+
+    message = decode_sign1(
+        bytes.fromhex(
+            "d28443a10126a10442313154546869732069732074686520636f6e74656e742e58408eb33e4ca31d1c465ab05aac34cc6b23d58fef5c08"
+            "3106c4d25a91aef0b0117e2af9a291aa32e14ab834dc56ed2a223444547e01f11d3b0916e5a4c345cacb36"
+        )
+    )
+    assert message.payload == b"This is the content."
+    assert message.header == {1: -7}
+    x = 0xBAC5B11CAD8F99F9C72B05CF4B9E26D244DC189F745228255A219A86D6A09EFF
+    y = 0x20138BF82DC1B6D562BE0FA54AB7804A3A64B6D72CCFED6B6FB6ED28BBFC117E
+    key = VerifyingKey(kind=P256, key=EllipticCurvePublicNumbers(x, y, SECP256R1()).public_key())
+    assert key.verify(message.signature, to_be_signed(message.protected, message.payload))
+    assert not key.verify(message.signature, to_be_signed(message.protected, b"That is the content."))

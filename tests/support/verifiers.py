@@ -10,9 +10,10 @@ import base64
 import json
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -45,6 +46,8 @@ class Trouble:
     body: bytes | None = None
     """Answered to every read, whatever was asked."""
     break_reads_after_write: bool = False
+    drip: bool = False
+    """A body of which a byte comes now and then, and never the last."""
 
 
 @dataclass
@@ -149,6 +152,8 @@ def kbs(
                 self._answer(500, b"")
             elif trouble.body is not None:
                 self._answer(200, trouble.body)
+            elif trouble.drip:
+                self._drip()
             elif not by_name and path == "reference-value":
                 self._answer(200, json.dumps(running.rvps.values).encode())
             elif by_name and path.startswith("reference-value/"):
@@ -178,6 +183,16 @@ def kbs(
 
         def _refuse(self, kind: str, detail: str, status: int = 401) -> None:
             self._answer(status, json.dumps({"type": f"{ERRORS}/{kind}", "detail": detail}).encode())
+
+        def _drip(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            self.close_connection = True
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b" ")
+                    time.sleep(0.01)
 
         def _answer(self, status: int, body: bytes) -> None:
             self.send_response(status)

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podvm_builder.errors import FormatError
+from podvm_builder.errors import FormatError, InputError
 from podvm_builder.publish.configmap import ConfigMapStore
 from podvm_builder.publish.push import apply
 from podvm_builder.refvalues.merge import plan_push
@@ -77,6 +77,13 @@ def test_the_form_of_another_version_is_refused(tmp_path: Path) -> None:
     assert caught.value.place is not None
     assert caught.value.place.file == str(path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "folder/absent", ""])
+def test_a_place_where_no_file_can_be(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        push(tmp_path / name, {"a": ["b"]}, (0, 21))
+    assert caught.value.code in {"PVB320", "PVB324"}
 
 
 @pytest.mark.parametrize("content", ["", "a: [", "kind: Secret", "[]"])

@@ -149,12 +149,16 @@ def test_places_that_cannot_be(place: str, code: str) -> None:
     assert caught.value.code == code
 
 
-def test_a_registry_that_does_not_answer_is_no_empty_history(monkeypatch: pytest.MonkeyPatch) -> None:
-    from podvm_builder.tools.oci import policy
+def test_a_registry_that_does_not_answer_is_no_empty_history(tmp_path: Path) -> None:
+    from podvm_builder.model.oci import Reference
+    from podvm_builder.tools.oci import BlobStore, DockerConfig, RegistryClient, Retries
 
-    monkeypatch.setattr(policy.time, "sleep", lambda _: None)
-    with open_history("oci://127.0.0.1:1/a:b") as history, pytest.raises(RemoteError) as caught:
-        history.chain()
+    store, once = BlobStore(tmp_path / "store"), Retries(attempts=1)
+    with (
+        RegistryClient(store=store, config=DockerConfig(), retries=once) as client,
+        pytest.raises(RemoteError) as caught,
+    ):
+        RegistryHistory(client, Reference.parse("127.0.0.1:1/a:b")).chain()
     assert caught.value.code == "PVB704"
 
 

@@ -212,6 +212,14 @@ def test_a_server_that_does_not_answer_is_given_up() -> None:
         assert len(running.requests) == web.ATTEMPTS
 
 
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up() -> None:
+    with kbs() as running:
+        running.rvps.trouble.drip = True
+        with pytest.raises(RemoteError, match=r"no complete answer within 0\.2 s") as caught:
+            push(running.url, timeout=0.2)
+        assert caught.value.code == "PVB653"
+
+
 def test_a_write_that_is_not_answered_is_looked_at() -> None:
     with kbs() as running:
         silence(running, writes_only=True)

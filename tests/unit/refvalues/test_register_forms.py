@@ -153,13 +153,13 @@ def test_every_form_is_in_the_matrix() -> None:
     assert {form for form, _ in CASES} == set(REGISTER_FORMS) == set(HOLDS)
 
 
-@pytest.mark.parametrize("options", [OPTIONS, UNSIGNED], ids=["signed", "unsigned"])
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
 @pytest.mark.parametrize(("form", "measurements"), CASES, ids=IDS)
 def test_the_values_reached_are_exactly_those_of_the_measurements(
-    form: str, measurements: MeasurementSet, options: ExportOptions
+    form: str, measurements: MeasurementSet, *, signed: bool
 ) -> None:
-    if form == "id-block" and options.key is None:
-        pytest.skip("an ID block is always signed")
+    # an ID block is always signed
+    options = OPTIONS if signed or form == "id-block" else UNSIGNED
     document = export(request(measurements, options=heeded(form, options)), form)
     assert isinstance(document, bytes)
     assert read_back(FORMATS[form], document) == expected(form, measurements)
@@ -257,6 +257,19 @@ def test_what_any_image_reaches_needs_leave(form: str) -> None:
         return  # these hold more than one register
     allowed = export(request(unbound, options=heeded(form, OPTIONS), allow=frozenset({"unbound-image"})), form)
     assert read_back(FORMATS[form], allowed) == {f"{register}:{alg}": [digest.hex()]}
+
+
+def test_a_statement_says_what_identifies_the_image_by_the_values_in_it() -> None:
+    def identified_by(measurements: MeasurementSet, *allow: str) -> tuple[str, ...]:
+        statement = export(request(measurements, allow=frozenset(allow)), "in-toto")
+        assert isinstance(statement, bytes)
+        return decode_statement(statement).identified_by
+
+    assert identified_by(snp_set()) == ("snp.launch_digest",)
+    assert identified_by(snp_set(), "unbound-image") == ()
+    assert identified_by(replace(tdx_set(), identifies_image=Identification(True, ("tdx.rtmr1", "tpm.pcr04"), ""))) == (
+        "tdx.rtmr1",
+    )
 
 
 @pytest.mark.parametrize("form", REGISTER_FORMS)
