@@ -50,7 +50,7 @@ class Transfers:
                     self._shown = now
                     self._write(f"\r\x1b[K{self._line(now)}")
             elif there == blob.size:
-                self._write(f"pulled {blob.title or blob.digest[:19]}: {_mega(blob.size)}\n")
+                self._write(f"pulled {blob.title or blob.digest[:19]}: {_shown(blob.size)}\n")
 
     def __enter__(self) -> Transfers:
         """Return itself."""
@@ -69,12 +69,12 @@ class Transfers:
         rate = (total - before) / (now - since) if now > since else 0.0
         done = sum(self._there[digest] == size for digest, size in self._sizes.items())
         size = sum(self._sizes.values())
-        return f"pulling: {done} of {len(self._sizes)} blobs, {_mega(total)} of {_mega(size)}, {_mega(rate)}/s"
+        return f"pulling: {done} of {len(self._sizes)} blobs, {_shown(total)} of {_shown(size)}, {_shown(rate)}/s"
 
     def _write(self, text: str) -> None:
         self._stream.write(text)
         self._stream.flush()
 
 
-def _mega(size: float) -> str:
-    return f"{size / 1e6:.1f} MB"
+def _shown(size: float) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

@@ -43,7 +43,7 @@ def test_one_line_on_a_terminal_and_none_in_the_end() -> None:
             now[0] = moment
             transfers(blob, there)
     assert stream.getvalue().split("\r\x1b[K")[1:] == [
-        "pulling: 0 of 1 blobs, 1.0 MB of 4.0 MB, 0.0 MB/s",
+        "pulling: 0 of 1 blobs, 1.0 MB of 4.0 MB, 0 kB/s",
         "pulling: 0 of 1 blobs, 3.0 MB of 4.0 MB, 2.0 MB/s",
         "pulling: 1 of 2 blobs, 4.0 MB of 5.0 MB, 1.5 MB/s",
         "",
