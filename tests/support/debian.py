@@ -48,7 +48,7 @@ def command(program: str, packages: Sequence[str]) -> list[str]:
 def _unpacked(root: Path, packages: tuple[str, ...]) -> Path:
     suite = catalogue().tools.suite
     name = hashlib.sha256(" ".join((suite, *packages)).encode()).hexdigest()[:16]
-    base = default_cache() / "tests"
+    base = default_cache().with_name("podvm-build-tests")  # no part of the product's cache
     with lock(base / f"{name}.lock", wait=lambda _pid: None):
         if not (base / name).is_dir():
             work = base / f"{name}.new"
