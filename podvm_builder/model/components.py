@@ -43,6 +43,8 @@ class Policy:
     """Git commit that it ran for, 40 hex digits."""
     server: str = "https://github.com"
     """What the repository is relative to."""
+    runner: str | None = None
+    """``github-hosted`` or ``self-hosted``."""
     predicate: str | None = None
     """Type of the statement's predicate; None stands for SLSA provenance of any known version."""
 

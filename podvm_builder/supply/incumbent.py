@@ -85,7 +85,7 @@ def import_versions(text: str, *, file: str, tee: str, arch: str) -> Imported:
 
 
 def _release(row: MapNode) -> list[str]:
-    return [f"  registry: {_value(row, 'registry')}", f"  reference: {_quoted(_pin(row))}"]
+    return [f"  registry: {_quoted(_value(row, 'registry'))}", f"  reference: {_quoted(_pin(row))}"]
 
 
 def _pin(row: MapNode) -> str:

@@ -155,6 +155,7 @@ def _component(one: LockedComponent) -> dict[str, Any]:
             "workflow": policy.workflow,
             "ref": policy.ref,
             "commit": policy.commit,
+            "runner": policy.runner,
             "predicate": policy.predicate,
             "bundle": _pinned(one.bundle),
         },

@@ -65,6 +65,7 @@ class Provenance(_Model):
     workflow: str | None
     ref: str | None
     commit: str | None
+    runner: str | None
     predicate: str | None
     bundle: Pinned
     """The Sigstore bundle."""

@@ -280,6 +280,7 @@ class _Reader:
             ref=_text(node, "ref") or (default.ref if default else None),
             commit=commit,
             server=(_text(node, "server") or GITHUB).rstrip("/"),
+            runner=_text(node, "runner"),
             predicate=_text(node, "predicate"),
         )
 

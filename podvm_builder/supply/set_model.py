@@ -30,6 +30,8 @@ class Verify(_Model):
     """OpenID Connect issuer; GitHub Actions' by default."""
     server: Annotated[str, Field(examples=["https://github.com"])] | None = None
     """What the repository is relative to; `https://github.com` by default."""
+    runner: Literal["github-hosted", "self-hosted"] | None = None
+    """Whose machine the workflow ran on."""
     predicate: str | None = None
     """Type of the signed statement's predicate; SLSA provenance by default."""
     bundle: Annotated[str, Field(examples=["kata-agent.sigstore.json"])] | None = None

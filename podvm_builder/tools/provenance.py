@@ -33,7 +33,7 @@ _PRODUCTION = "https://tuf-repo-cdn.sigstore.dev"
 
 # Fulcio's certificate extensions, "Sigstore OID information"
 _ARC = "1.3.6.1.4.1.57264.1."
-_CLAIMS = {"issuer": "8", "repository": "12", "commit": "13", "ref": "14", "workflow": "18"}
+_CLAIMS = {"issuer": "8", "runner": "11", "repository": "12", "commit": "13", "ref": "14", "workflow": "18"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Signer:
     identity: str
     """The subject's URI or mail address."""
     claims: Mapping[str, str]
-    """``issuer``, ``repository``, ``commit``, ``ref``, ``workflow``, as far as the certificate has them."""
+    """``issuer``, ``runner``, ``repository``, ``commit``, ``ref``, ``workflow``, as far as the certificate has them."""
 
 
 def verify_bundle(bundle: bytes, *, trusted_root: bytes, sha256: str, policy: Policy) -> Signer:
@@ -184,6 +184,7 @@ class _Wanted:
         policy, said = self._policy, _claims(cert)
         repository = f"{policy.server}/{policy.repository}"
         wanted = {"issuer": policy.issuer, "repository": repository, "commit": policy.commit, "ref": policy.ref}
+        wanted["runner"] = policy.runner
         if policy.workflow is not None:
             # the ref that follows is that of the workflow's own file, which `ref` says of what it ran for
             said["workflow"] = said.get("workflow", "").rpartition("@")[0]

@@ -60,6 +60,7 @@ class Workflow:
     ref: str = "refs/heads/main"
     commit: str = "1" * 40
     issuer: str = ISSUER
+    runner: str = "github-hosted"
 
     @property
     def uri(self) -> str:
@@ -70,6 +71,7 @@ class Workflow:
         return {
             "8": self.issuer,
             "9": self.uri,
+            "11": self.runner,
             "12": f"https://github.com/{self.repository}",
             "13": self.commit,
             "14": self.ref,

@@ -244,3 +244,35 @@ def test_the_pause_bundle_has_a_configuration(bench: Bench) -> None:
 
     config = json.loads(runtime_config("/pause"))
     assert config["process"]["args"] == ["/pause"] and config["root"] == {"path": "rootfs", "readonly": True}
+
+
+def test_a_program_by_url_with_its_bundle_beside_it(bench: Bench, tmp_path: Path) -> None:
+    own = OwnSigstore()
+    url = "https://acme.example/pack.tar.gz"
+    pack = archive(bin__agent=AGENT)
+    served = {url: pack, f"{url}.sigstore.json": own.attest(hashlib.sha256(pack).hexdigest())}
+    asked: list[str] = []
+    bench.write("root.json", own.trusted_root())
+
+    def supplier(store: BlobStore) -> Supplier:
+        def fetch(wanted: str, limit: int) -> tuple[str, int]:
+            asked.append(wanted)
+            data = served[wanted]
+            assert len(data) <= limit
+            digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+            store.add(digest, len(data), [data])
+            return digest, len(data)
+
+        return Supplier(base=bench.folder, store=store, open_client=no_network, download=fetch)
+
+    body = f"schema: 1\ntrusted_root: root.json\ncomponents: {{agent: {{url: '{url}', file: bin/agent, {VERIFIED}}}}}"
+    lock = lock_set(parse_set(body, file="set.yaml"), supplier(bench.store), say=bench.said.append)
+    assert asked == [url, f"{url}.sigstore.json"]
+    assert load_lock(lock, supplier(bench.store), say=bench.said.append).records[0].verification == "verified"
+    assert len(asked) == 2
+    cold = BlobStore(tmp_path / "cold")
+    (record,) = load_lock(lock, supplier(cold), say=bench.said.append).records
+    assert (record.verification, record.source) == ("verified", f"url {url}") and len(asked) == 4
+    served[url] = archive(bin__agent=elf_program(code=b"evil"))
+    error = refused(load_lock, lock, supplier(BlobStore(tmp_path / "colder")), say=bench.said.append)
+    assert error.code == "PVB742" and url in error.message

@@ -30,6 +30,7 @@ OURS = Policy(
     workflow=".github/workflows/release.yaml",
     ref="refs/heads/main",
     commit="1" * 40,
+    runner="github-hosted",
 )
 PUBLISH = "https://docs.pypi.org/attestations/publish/v1"
 
@@ -222,6 +223,7 @@ WRONG: list[tuple[Workflow, str]] = [
     (Workflow(ref="refs/heads/dev"), "ref"),
     (Workflow(commit="2" * 40), "commit"),
     (Workflow(issuer="https://evil.example"), "issuer"),
+    (Workflow(runner="self-hosted"), "runner"),
 ]
 
 
