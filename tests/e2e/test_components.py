@@ -60,10 +60,10 @@ def test_a_program_whose_library_the_image_lacks_ends_the_build(tmp_path: Path) 
     from podvm_builder.guest.components import COMPONENTS
     from tests.support.elf import elf_program
 
-    data = elf_program(interpreter="/lib64/ld-linux-x86-64.so.2", needed=["libc.so.6", "libtss2-esys.so.0"])
+    data = elf_program(interpreter="/lib64/ld-linux-x86-64.so.2", needed=["libc.so.6", "libabsent.so.1"])
     (tmp_path / "agents").mkdir()
     for component in COMPONENTS:
         (tmp_path / "agents" / component.name).write_bytes(data)
     said = podvm(tmp_path, "build", TARGET, "-o", "out", "--components", "agents", code=1)
-    assert "error[PVB758]" in said and "/usr/local/bin/kata-agent needs libtss2-esys.so.0" in said
+    assert "error[PVB758]" in said and "/usr/local/bin/kata-agent needs libabsent.so.1" in said
     assert "libc.so.6" not in said and not (tmp_path / "out" / "debian-13-snp-aws").exists()
