@@ -4,6 +4,7 @@
 ``docs/cli.md``                every command's `--help`
 ``docs/errors.md``             the pages of the error codes
 ``README.md``                  the support matrix, between its markers
+``docs/trustee.md``            the tables of forms, names and facts, between their markers
 ``schemas/``                   the JSON Schemas of profiles and component sets
 ``mkosi/``                     the rendered recipes of the reference targets
 =============================  ==================================================
@@ -21,6 +22,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
+import trustee_tables
 
 from podvm_builder.catalog.pages import error_codes, error_page
 from podvm_builder.cli.app import cli, run
@@ -28,8 +30,6 @@ from podvm_builder.model.axes import Target
 
 PROJECT = Path(__file__).resolve().parent.parent
 REFERENCE_TARGETS = ("debian-13/snp/libvirt", "debian-13/tdx/azure")
-BEGIN = "<!-- begin: targets, written by `make docs` -->"
-END = "<!-- end: targets -->"
 
 
 def main() -> int:
@@ -40,6 +40,7 @@ def main() -> int:
     wanted = {
         Path("docs/cli.md"): cli_page(),
         Path("docs/errors.md"): errors_page(),
+        Path("docs/trustee.md"): with_tables((PROJECT / "docs/trustee.md").read_text(encoding="utf-8")),
         Path("README.md"): with_matrix((PROJECT / "README.md").read_text(encoding="utf-8")),
         Path("schemas/profile.schema.json"): output("schema", "profile"),
         Path("schemas/components.schema.json"): output("schema", "components"),
@@ -128,11 +129,31 @@ def errors_page() -> str:
 
 def with_matrix(readme: str) -> str:
     """Return the README with the support matrix of today between its markers."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    return between(readme, "targets", matrix(json.loads(output("list", "targets", "--format", "json"))))
+
+
+def between(text: str, name: str, content: str) -> str:
+    """Return a document with what stands between the markers of a name written anew."""
+    start, stop = f"<!-- begin: {name}, written by `make docs` -->", f"<!-- end: {name} -->"
+    before, begin, rest = text.partition(start)
+    _, end, after = rest.partition(stop)
     if not begin or not end:
-        sys.exit(f"README.md lacks the markers {BEGIN} and {END}")
-    return f"{before}{begin}\n{matrix(json.loads(output('list', 'targets', '--format', 'json')))}\n{end}{after}"
+        sys.exit(f"a document lacks the markers {start} and {stop}")
+    return f"{before}{begin}\n{content}\n{end}{after}"
+
+
+# --- the tables of docs/trustee.md
+
+
+def with_tables(text: str) -> str:
+    """Return the document with the tables of today between their markers."""
+    for name, table in (
+        ("forms", trustee_tables.forms()),
+        ("names", trustee_tables.names()),
+        ("facts", trustee_tables.facts()),
+    ):
+        text = between(text, name, table)
+    return text
 
 
 def matrix(rows: list[dict[str, object]]) -> str:

@@ -86,6 +86,7 @@ def make_manifest(
         phases=PHASES if plan.measure.phases else (),
         platform=plan.platform,
         evidence=plan.evidence,
+        trust=plan.trust,
         source_date_epoch=plan.image.source_date_epoch,
         tools={
             "spec": tree.spec_id,

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from podvm_builder.catalog.yaml_nodes import Document, ListNode, MapNode, Node, ScalarNode, plain
 from podvm_builder.errors import InputError, Place
+from podvm_builder.model.fact import FACTS
 
 
 class Kind(StrEnum):
@@ -63,6 +64,11 @@ SETTINGS: dict[str, Kind] = {
     "platform.cpus": Kind.WORDS,
     "platform.guest_features": Kind.NUMBERS,
     "platform.secure_boot": Kind.TEXT,
+    **{
+        f"trust.{name}": Kind.NUMBERS if fact.kind == "number" else Kind.WORDS
+        for name, fact in FACTS.items()
+        if fact.profile
+    },
 }
 GROUPS = frozenset(key.partition(".")[0] for key in SETTINGS if "." in key)
 _ITEMS = {Kind.WORDS: "text", Kind.NUMBERS: "whole numbers", Kind.COUNTS: "whole numbers or ranges such as `1-4`"}

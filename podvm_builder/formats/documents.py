@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from podvm_builder.errors import FormatError
+from podvm_builder.formats.facts import facts_from_json, facts_to_json
 from podvm_builder.model.measurement import Basis, Identification, Measurement, MeasurementSet, Status
 from podvm_builder.model.region import Region
 
@@ -36,6 +37,8 @@ def measurements_to_json(measurements: MeasurementSet) -> dict[str, Any]:
         "ids": dict(measurements.ids),
         "flags": list(measurements.flags),
         "evidence": measurements.evidence,
+        "boots": list(measurements.boots),
+        "facts": facts_to_json(measurements.facts),
         "identifies_image": {
             "value": identification.value,
             "by": list(identification.by),
@@ -121,6 +124,8 @@ def measurements_from_json(value: object) -> MeasurementSet:
         ids={name: _text(text, f"ids.{name}") for name, text in _mapping(_key(top, "ids", ""), "ids").items()},
         flags=_texts(top.get("flags", []), "flags"),
         evidence=_text(top.get("evidence", ""), "evidence"),
+        boots=_texts(top.get("boots", []), "boots"),
+        facts=facts_from_json(top.get("facts", {}), "facts", code=CODE),
         identifies_image=Identification(
             value=_bool(_key(identifies, "value", "identifies_image."), "identifies_image.value"),
             by=_texts(_key(identifies, "by", "identifies_image."), "identifies_image.by"),

@@ -12,6 +12,8 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from podvm_builder.errors import FormatError
+from podvm_builder.formats.facts import facts_from_json
+from podvm_builder.model.fact import Facts
 from podvm_builder.model.manifest import VERIFICATIONS, ComponentRecord, FileRecord, ImageManifest, PackageRecord
 from podvm_builder.model.plan import BOOT_PATHS, PLATFORM_VMMS, SECURE_BOOT, EvidencePlan, Ids, PlatformPlan
 
@@ -69,12 +71,17 @@ def manifest_from_json(value: object) -> ImageManifest:
             reason=evidence.text("reason"),
             source=evidence.text("source"),
         ),
+        trust=top.get("trust", _facts) if top.has("trust") else {},
         source_date_epoch=top.natural("source_date_epoch"),
         tools=top.map("tools", _text),
         files=top.map("files", _file),
         packages=top.list("packages", _package),
         components=top.list("components", _component),
     )
+
+
+def _facts(value: object, at: str) -> Facts:
+    return facts_from_json(value, at, code=CODE)
 
 
 def _file(value: object, at: str) -> FileRecord:

@@ -153,6 +153,8 @@ def _measure(
         measurements=rows,
         flags=manifest.flags,
         evidence=manifest.evidence.kind,
+        boots=manifest.platform.boot,
+        facts=manifest.trust,
     )
 
 

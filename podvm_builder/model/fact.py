@@ -7,6 +7,9 @@ not said is not known: nothing is guessed for it.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,6 +33,46 @@ class Fact:
     profile: bool = True
     """Whether a profile may say it; others are for trying things out on the command line."""
 
+    def read(self, value: FactValue) -> FactValue:
+        """Return one value as it is kept: numbers as numbers, hex in lower case.
+
+        Raises:
+            ValueError: it is not of the kind; the message says what one would be.
+        """
+        match self.kind:
+            case "number":
+                return self._number(value)
+            case "hex":
+                if not isinstance(value, str) or not re.fullmatch(rf"[0-9a-fA-F]{{{2 * self.size}}}", value):
+                    raise ValueError(f"the hex of {self.size} bytes")
+                return value.lower()
+            case "base64":
+                return _base64(value)
+            case _:
+                if self.words and value not in self.words:
+                    raise ValueError(f"one of {', '.join(self.words)}")
+                if not isinstance(value, str) or not value.isprintable() or not value:
+                    raise ValueError("a word")
+                return value
+
+    def _number(self, value: FactValue) -> int:
+        if isinstance(value, str):
+            if not re.fullmatch(r"0x[0-9a-fA-F]{1,16}|[0-9]{1,20}", value):
+                raise ValueError("a whole number")
+            value = int(value, 16 if value.startswith("0x") else 10)
+        if not 0 <= value <= self.size:
+            raise ValueError(f"a number from 0 to {self.size}")
+        return value
+
+
+def _base64(value: FactValue) -> str:
+    try:
+        if isinstance(value, str) and base64.b64decode(value, validate=True):
+            return value
+    except (binascii.Error, ValueError):
+        pass
+    raise ValueError("padded base64")
+
 
 _BYTE = 0xFF
 _STATE = ("enabled", "disabled")
@@ -51,7 +94,7 @@ FACTS: dict[str, Fact] = {
     "snp_smt": Fact(kind="word", words=_STATE, title="SNP platform information: simultaneous multithreading"),
     "snp_tsme": Fact(kind="word", words=_STATE, title="SNP platform information: transparent memory encryption"),
     "snp_guest_policy": Fact(
-        kind="number", size=(1 << 64) - 1, title="SNP guest policy of the report, as the VMM launches with"
+        kind="number", size=(1 << 32) - 1, title="SNP guest policy of the report, as the VMM launches with"
     ),
     "snp_launch_digest": Fact(
         kind="hex", size=48, title="SNP launch digest of firmware that the cloud provides, e.g. Azure's paravisor"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from podvm_builder.model.fact import Facts
 from podvm_builder.model.plan import EvidencePlan, Ids, PlatformPlan
 
 
@@ -70,6 +71,8 @@ class ImageManifest:
     """The words that the image's boot phase units extend PCR 11 with, in order; empty where they are masked."""
     platform: PlatformPlan
     evidence: EvidencePlan
+    trust: Facts
+    """What the machines report and no image decides, from the profile."""
     source_date_epoch: int
     tools: Mapping[str, str]
     """``spec``: id of the tools tree's specification; ``packages``: digest of what was installed in it;

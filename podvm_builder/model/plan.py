@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from podvm_builder.model.axes import Target
+from podvm_builder.model.fact import Facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +188,8 @@ class Plan:
     guest: GuestPlan
     platform: PlatformPlan
     evidence: EvidencePlan
+    trust: Facts
+    """What the machines report and no image decides; facts of which nothing is known are not there."""
     tools: str
     """Identity of the tools tree's specification, hex SHA-256."""
     ids: Ids

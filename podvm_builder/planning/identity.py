@@ -84,6 +84,7 @@ def plan_fields(plan: Plan, image_id: str) -> dict[str, Any]:
             "identifies": plan.evidence.identifies,
             "by": list(plan.evidence.by),
         },
+        "trust": {name: list(values) for name, values in plan.trust.items()},
     }
 
 

@@ -9,6 +9,7 @@ from podvm_builder.catalog.entries import Catalogue, Distro, Evidence
 from podvm_builder.catalog.settings import Edit, Fragment, show
 from podvm_builder.errors import InputError, InputErrors, Place
 from podvm_builder.model.axes import Target
+from podvm_builder.model.fact import FACTS
 from podvm_builder.model.plan import (
     DistroPlan,
     EvidencePlan,
@@ -150,6 +151,11 @@ def _plan(target: Target, profile: str, catalogue: Catalogue, own: Sequence[Frag
             reason=evidence.reason,
             source=evidence.source,
         ),
+        trust={
+            name: tuple(value)
+            for name, fact in FACTS.items()
+            if fact.profile and isinstance(value := merged.values[f"trust.{name}"], tuple) and value
+        },
         tools=catalogue.tools.id,
         ids=Ids(rootfs="", image="", plan=""),
         origins=_origins(target, merged, catalogue, evidence),

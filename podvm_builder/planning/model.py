@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, create_model
+
+from podvm_builder.model.fact import FACTS, Fact
 
 
 def _shape(value: Any) -> str:
@@ -177,6 +179,19 @@ class Platform(_Model):
     """State of UEFI Secure Boot; `"on"` and `"off"` need their quotes."""
 
 
+def _fact(fact: Fact) -> Any:
+    values = Numbers if fact.kind == "number" else Words
+    return Annotated[values, Field(description=f"{fact.title}.")] | None, None
+
+
+Trust = create_model(
+    "Trust",
+    __base__=_Model,
+    __doc__="What machines report and no image decides: values that a verifier accepts. The image stays as it is.",
+    **{name: _fact(fact) for name, fact in FACTS.items() if fact.profile},
+)
+
+
 class ProfileDocument(_Model):
     """A profile of podvm-build: narrows, combines or changes targets."""
 
@@ -211,3 +226,4 @@ class ProfileDocument(_Model):
     measure: Measure | None = None
     guest: Guest | None = None
     platform: Platform | None = None
+    trust: Trust | None = None

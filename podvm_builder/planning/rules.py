@@ -13,6 +13,7 @@ from podvm_builder.catalog.cpus import SIGNATURES
 from podvm_builder.catalog.entries import Catalogue
 from podvm_builder.catalog.settings import Edit, Item, Op
 from podvm_builder.errors import InputError, Place
+from podvm_builder.model.fact import FACTS
 from podvm_builder.model.plan import BAKEABLE, POLICIES
 
 MAX_VCPUS = 512
@@ -76,6 +77,8 @@ def check_edit(edit: Edit, catalogue: Catalogue) -> list[InputError]:
     for item, place in zip(items, edit.item_places or [edit.place] * len(items), strict=True):
         if edit.key in ("platform.firmware", "platform.cpus"):
             error = _known_name(edit.key, str(item), place, catalogue)
+        elif edit.key.startswith("trust."):
+            error = _fact(edit.key.removeprefix("trust."), item, place)
         else:
             rule = _RULES.get(edit.key)
             error = rule(item, place) if rule else None
@@ -216,6 +219,16 @@ def _port(item: Item, place: Place) -> InputError | None:
     return (
         None if isinstance(item, int) and 1 <= item <= 65535 else _invalid(f"`{item}` is no port", "1 to 65535", place)
     )
+
+
+def _fact(name: str, item: Item, place: Place) -> InputError | None:
+    fact = FACTS[name]
+    try:
+        read = fact.read(item)
+    except ValueError as error:
+        return _invalid(f"`{item}` is not {error}", fact.title, place)
+    # what is merged and compared is the text itself
+    return None if read == item else _invalid(f"`{item}` is not in lower case", fact.title, place)
 
 
 def _unit(unit: str, place: Place) -> InputError | None:

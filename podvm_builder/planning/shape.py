@@ -59,7 +59,7 @@ PROFILE = Shape(
         "tee": "add e.g. `tee: snp`; `podvm-build list tees` shows them",
         "cloud": "add e.g. `cloud: libvirt`; `podvm-build list clouds` shows them",
     },
-    groups=("kernel", "image", "measure", "guest", "platform"),
+    groups=("kernel", "image", "measure", "guest", "platform", "trust"),
 )
 
 

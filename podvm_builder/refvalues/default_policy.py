@@ -1,8 +1,8 @@
 """What Trustee's default attestation policies compare, by evidence type and version, as rules.
 
-The tables restate in our own terms what ``ear_default_policy_cpu.rego`` of Trustee 0.12 to 0.21 and the policy that the
-Trustee operator 0.21 ships read: which claim, with which reference value, in which JSON type. What differs between
-versions is a span on a rule or a comparison. Nothing is here that is not confirmed for its span:
+The tables restate in our own terms what ``ear_default_policy_cpu.rego`` of Trustee 0.12 to 0.21 reads: which claim,
+with which reference value, in which JSON type. What differs between versions is a span on a rule or a comparison.
+Nothing is here that is not confirmed for its span:
 
 - ``snp`` and ``tdx`` from 0.12 on, in the types of each version;
 - ``tpm`` and ``sample`` from 0.16 on;
@@ -232,8 +232,8 @@ _AZ_TDX = Policy(
     since=(0, 20),
     before=_AZURE_BEFORE,
 )
-_PRESENT = (Rule(part="hardware", value=2, checks=()), Rule(part="configuration", value=0, checks=()))
-_TPM_PCR11 = of_register("pcr11", "tpm_pcr11", "tpm.pcr11")
+PRESENT = (Rule(part="hardware", value=2, checks=()), Rule(part="configuration", value=0, checks=()))
+TPM_PCR11 = of_register("pcr11", "tpm_pcr11", "tpm.pcr11")
 _TPM = Policy(
     evidence="tpm",
     rules=(
@@ -241,11 +241,11 @@ _TPM = Policy(
             part="executables",
             value=3,
             checks=(
-                _TPM_PCR11,
+                TPM_PCR11,
                 Check(claim="ak_public", name="trusted_aks", encoding=Encoding.TEXT, fact="tpm_ak", since=(0, 20)),
             ),
         ),
-        *_PRESENT,
+        *PRESENT,
     ),
     cautions=(PCR_ALONE,),
     since=(0, 16),
@@ -300,52 +300,3 @@ _SAMPLE = Policy(
 
 DEFAULT: dict[str, Policy] = {one.evidence: one for one in (_SNP, _TDX, _AZ_SNP, _AZ_TDX, _TPM, _SE, _CCA, _SAMPLE)}
 """Trustee's own default policy, by evidence type."""
-
-_OPERATOR_PCRS = ("03", "08", "09", "11", "12")
-_NO_PCR4 = (
-    "the policy does not compare PCR 4, and does not compare the firmware under the vTPM; "
-    "`--policy extended` compares PCR 4"
-)
-
-
-def _operator_pcrs(prefix: str) -> Rule:
-    checks = tuple(
-        of_register(
-            f"tpm.pcr{index}",
-            f"{prefix}_pcr{index}",
-            f"tpm.pcr{index}",
-            fact=f"tpm_pcr{index}" if index in {"03", "08"} else "",
-        )
-        for index in _OPERATOR_PCRS
-    )
-    return Rule(part="executables", value=3, checks=checks)
-
-
-OPERATOR: dict[str, Policy] = {
-    **DEFAULT,
-    "az-snp-vtpm": Policy(
-        evidence="az-snp-vtpm",
-        rules=(
-            _operator_pcrs("snp"),
-            Rule(part="hardware", value=2, checks=()),
-            Rule(part="configuration", value=2, checks=()),
-        ),
-        cautions=(_NO_PCR4,),
-    ),
-    "az-tdx-vtpm": Policy(
-        evidence="az-tdx-vtpm",
-        rules=(
-            _operator_pcrs("tdx"),
-            Rule(part="hardware", value=2, checks=(*QUOTE, literal("tcb_status", "UpToDate"))),
-            Rule(part="configuration", value=2, checks=()),
-        ),
-        cautions=(_NO_PCR4,),
-    ),
-    "tpm": Policy(
-        evidence="tpm",
-        rules=(Rule(part="executables", value=3, checks=(_TPM_PCR11,)), *_PRESENT),
-        cautions=(PCR_ALONE, "the policy does not compare the TPM's attestation key"),
-    ),
-}
-"""The default policy that the Trustee operator ships, confirmed for 0.21: five PCRs of Azure's vTPM and nothing of the
-firmware below it."""

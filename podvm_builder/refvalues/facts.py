@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Callable, Iterable, Mapping
 
 from podvm_builder.errors import InputError
-from podvm_builder.model.fact import FACTS, Fact, Facts, FactValue
+from podvm_builder.model.fact import FACTS, Facts, FactValue
 from podvm_builder.model.refvalue import Scalar
 
 # Guest policy of SEV-SNP (AMD publication 56860, table 9): bits 7:0 and 15:8 are the minimum ABI, 16 allows SMT,
@@ -62,59 +59,9 @@ def parse_facts(texts: Iterable[str]) -> Facts:
         name, equals, values = text.partition("=")
         if not equals or name not in FACTS:
             raise InputError(f"`{text}` names no fact", code="PVB611", hint=f"NAME=VALUE, of {', '.join(FACTS)}")
-        found.setdefault(name, []).extend(fact_value(name, value) for value in values.split(","))
+        for value in values.split(","):
+            try:
+                found.setdefault(name, []).append(FACTS[name].read(value))
+            except ValueError as error:
+                raise InputError(f"`{name}`: `{value}` is not {error}", code="PVB611", hint=FACTS[name].title) from None
     return {name: tuple(dict.fromkeys(values)) for name, values in found.items()}
-
-
-def fact_value(name: str, value: FactValue) -> FactValue:
-    """Return one value of a fact as it is kept: numbers as numbers, hex in lower case.
-
-    Raises:
-        InputError: it is not of the fact's kind (PVB611).
-    """
-    fact = FACTS[name]
-    try:
-        return _KINDS[fact.kind](fact, value)
-    except ValueError as error:
-        raise InputError(f"`{name}`: `{value}` is not {error}", code="PVB611", hint=fact.title) from None
-
-
-def _read_number(fact: Fact, value: FactValue) -> FactValue:
-    if isinstance(value, str):
-        if not re.fullmatch(r"0x[0-9a-fA-F]{1,16}|[0-9]{1,20}", value):
-            raise ValueError("a whole number")
-        value = int(value, 0) if value.startswith("0x") else int(value)
-    if not 0 <= value <= fact.size:
-        raise ValueError(f"a number from 0 to {fact.size}")
-    return value
-
-
-def _read_hex(fact: Fact, value: FactValue) -> FactValue:
-    if not isinstance(value, str) or not re.fullmatch(rf"[0-9a-fA-F]{{{2 * fact.size}}}", value):
-        raise ValueError(f"the hex of {fact.size} bytes")
-    return value.lower()
-
-
-def _read_base64(_: Fact, value: FactValue) -> FactValue:
-    try:
-        if isinstance(value, str) and base64.b64decode(value, validate=True):
-            return value
-    except (binascii.Error, ValueError):
-        pass
-    raise ValueError("padded base64")
-
-
-def _read_word(fact: Fact, value: FactValue) -> FactValue:
-    if fact.words and value not in fact.words:
-        raise ValueError(f"one of {', '.join(fact.words)}")
-    if not isinstance(value, str) or not value.isprintable() or not value:
-        raise ValueError("a word")
-    return value
-
-
-_KINDS: Mapping[str, Callable[[Fact, FactValue], FactValue]] = {
-    "number": _read_number,
-    "hex": _read_hex,
-    "base64": _read_base64,
-    "word": _read_word,
-}

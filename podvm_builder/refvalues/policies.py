@@ -5,15 +5,16 @@ from __future__ import annotations
 from podvm_builder.errors import InputError
 from podvm_builder.model.fact import Facts
 from podvm_builder.model.measurement import MeasurementSet
-from podvm_builder.refvalues.default_policy import DEFAULT, OPERATOR
+from podvm_builder.refvalues.default_policy import DEFAULT
 from podvm_builder.refvalues.extended_policy import extended
+from podvm_builder.refvalues.operator_policy import OPERATOR
+from podvm_builder.refvalues.operator_policy import SINCE as OPERATOR_SINCE
 from podvm_builder.refvalues.rules import Policy
 from podvm_builder.refvalues.versions import NEWEST, parse_version, show
 
 POLICIES = ("default", "operator", "extended")
 """``default``: Trustee's own; ``operator``: the one that the Trustee operator ships; ``extended``: the one that
 ``refvalues export --to rego --use-rvps`` writes for these measurements."""
-OPERATOR_SINCE = (0, 21)
 EXTENDED_SINCE = {"se": (0, 20), "cca": (0, 20)}
 """From when on the claims are confirmed that the extended policy reads and the default one does not."""
 KINDS = tuple(DEFAULT)

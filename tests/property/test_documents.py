@@ -19,6 +19,7 @@ from podvm_builder.formats.documents import (
 from podvm_builder.model.event import Event
 from podvm_builder.model.measurement import Basis, Identification, Measurement, MeasurementSet, Status
 from podvm_builder.model.region import Region
+from tests.support.facts import facts
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
@@ -75,6 +76,8 @@ SETS = st.builds(
     measurements=st.lists(measurements(), max_size=3).map(tuple),
     flags=st.lists(TEXT, max_size=2).map(tuple),
     evidence=TEXT,
+    boots=st.lists(TEXT, max_size=2).map(tuple),
+    facts=facts,
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,

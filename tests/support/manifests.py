@@ -63,6 +63,7 @@ def build(
         phases=phases,
         platform=platform,
         evidence=said,
+        trust={},
         source_date_epoch=0,
         tools={"spec": "ee" * 32},
         files=files,

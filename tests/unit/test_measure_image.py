@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from podvm_builder.catalog.ovmf import BUILDS, Build
 from podvm_builder.errors import InputError
 from podvm_builder.formats.documents import measurements_from_json, measurements_to_json
 from podvm_builder.formats.kernel_hashes import KernelHashes
+from podvm_builder.formats.manifest import manifest_from_json, manifest_to_json
 from podvm_builder.formats.readers import BytesReader
 from podvm_builder.measure.image import measure_image
 from podvm_builder.measure.inputs import Cpu
@@ -238,3 +240,15 @@ def test_the_image_is_looked_into() -> None:
     with pytest.raises(InputError, match="boot phases") as caught:
         measure_image(replace(manifest, phases=("sysinit",)), firmware={}, **readers)
     assert caught.value.code == "PVB247"
+
+
+def test_what_the_profile_says_of_machines_reaches_the_reference_values() -> None:
+    manifest, disk, uki = build("debian-13/snp/libvirt", QEMU, evidence("snp", "snp.launch_digest"))
+    told = replace(manifest, trust={"snp_microcode": (209, 210)}, platform=replace(QEMU, boot=("direct",)))
+    read = manifest_from_json(json.loads(json.dumps(manifest_to_json(told))))
+    found = measure_image(read, image=BytesReader(disk), uki=BytesReader(uki), firmware={"test": AMDSEV})
+    found = measurements_from_json(measurements_to_json(found))
+    assert (found.boots, found.facts) == (("direct",), {"snp_microcode": (209, 210)})
+    values = {one.name: one.value for one in reference_values(found).values}
+    assert values["snp_microcode"] == (209, 210)
+    assert len(values["snp_launch_measurement"]) == 2

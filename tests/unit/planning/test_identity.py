@@ -78,6 +78,7 @@ CHANGES: dict[str, tuple[Any, tuple[bool, bool, bool]]] = {
     "platform__cpus": (("EPYC",), ONLY_PLAN),
     "platform__guest_features": (((1 << 64) - 1,), ONLY_PLAN),
     "platform__secure_boot": ("on", ONLY_PLAN),
+    "trust": ({"snp_microcode": (1,)}, ONLY_PLAN),
     "evidence__kind": ("tdx", ONLY_PLAN),
     "evidence__promised": ((), ONLY_PLAN),
     "evidence__identifies": (False, ONLY_PLAN),
@@ -98,7 +99,7 @@ def test_what_a_field_changes(name: str) -> None:
 
 def test_every_field_of_a_plan_is_in_the_table() -> None:
     named = {name.replace("__", ".") for name in CHANGES}
-    plain = {"builder", "components", "ids", "level", "origins", "packages", "profile", "tools", "units"}
+    plain = {"builder", "components", "ids", "level", "origins", "packages", "profile", "tools", "trust", "units"}
     wanted: set[str] = set()
     for field in fields(Plan):
         if field.name in plain:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from podvm_builder.catalog.load import catalogue
-from podvm_builder.catalog.settings import Edit, Item, Op, parse_counts
+from podvm_builder.catalog.settings import SETTINGS, Edit, Item, Op, parse_counts
 from podvm_builder.errors import InputError, Place
+from podvm_builder.model.fact import FACTS
+from podvm_builder.planning.model import Trust
 from podvm_builder.planning.rules import check_edit
 
 GOOD: dict[str, tuple[Item, ...]] = {
@@ -21,6 +23,10 @@ GOOD: dict[str, tuple[Item, ...]] = {
     "platform.cpus": ("EPYC-v4", "EPYC-Milan"),
     "platform.guest_features": (1, 0x21, (1 << 64) - 1),
     "platform.firmware": ("ovmf", "x.fd", "a/b", ""),
+    "trust.snp_microcode": (0, 255),
+    "trust.snp_smt": ("enabled", "disabled"),
+    "trust.tdx_xfam": ("e702060000000000",),
+    "trust.tpm_ak": ("TUlJQg==",),
 }
 BAD: dict[str, tuple[Item, ...]] = {
     "packages": ("", "a", "-x", "a b", "vim\n", "a,b", "./x.deb", "/x", "${x}"),
@@ -34,6 +40,10 @@ BAD: dict[str, tuple[Item, ...]] = {
     "platform.cpus": ("", "host", "epyc"),
     "platform.guest_features": (0, 2, 1 << 64),
     "platform.firmware": ("ovmf2", "/x.fd", "../x.fd"),
+    "trust.snp_microcode": (256, -1),
+    "trust.snp_smt": ("on", ""),
+    "trust.tdx_xfam": ("E702060000000000", "e7", ""),
+    "trust.tpm_ak": ("A", ""),
 }
 
 
@@ -86,3 +96,9 @@ def test_counts(text: str | int, numbers: tuple[int, ...]) -> None:
 def test_no_counts(text: str) -> None:
     with pytest.raises(ValueError, match="range"):
         parse_counts(text)
+
+
+def test_every_fact_that_a_profile_may_say_is_a_setting_and_a_key() -> None:
+    wanted = {name for name, fact in FACTS.items() if fact.profile}
+    assert {key.removeprefix("trust.") for key in SETTINGS if key.startswith("trust.")} == wanted
+    assert set(Trust.model_fields) == wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import pytest
 
@@ -144,3 +145,13 @@ def test_evidence_without_names_is_refused(evidence: str) -> None:
 def test_the_evidence_can_be_said_where_the_measurements_do_not() -> None:
     bare = measurement_set("", predicted("snp.launch_digest", b"\x0a" * 48), by=("snp.launch_digest",))
     assert reference_values(bare, evidence="snp").evidence == "snp"
+
+
+def test_boot_paths_that_the_profile_does_not_list_are_left_out() -> None:
+    rows = (
+        predicted("tpm.pcr11", b"\x0d" * 32, alg="sha256", boot="direct"),
+        predicted("tpm.pcr11", b"\x0e" * 32, alg="sha256", boot="disk"),
+    )
+    found = measurement_set("tpm", *rows, by=("tpm.pcr11",))
+    assert flat_map(reference_values(found))["tpm_pcr11"] == ["0d" * 32, "0e" * 32]
+    assert flat_map(reference_values(replace(found, boots=("direct",))))["tpm_pcr11"] == ["0d" * 32]
