@@ -21,15 +21,17 @@ VECTOR = (
 )
 """The trust vector's parts in the order of AR4SI."""
 MEANINGS = {
-    0: "no assertion",
-    2: "recognised",
-    3: "recognised, or nothing known against it",
-    4: "recognised at boot",
-    33: "not recognised",
-    36: "not known",
-    97: "not recognised",
+    ("executables", 3): "approved, as far as the boot goes",
+    ("executables", 4): "approved, as far as the boot goes",
+    ("executables", 33): "not recognised",
+    ("hardware", 2): "genuine",
+    ("hardware", 97): "not recognised",
+    ("configuration", 0): "no assertion",
+    ("configuration", 2): "known and approved",
+    ("configuration", 3): "nothing known against it",
+    ("configuration", 36): "not known",
 }
-"""What the values mean that policies give here (draft-ietf-rats-ar4si, trustworthiness claims)."""
+"""What the values mean that policies give to parts here (draft-ietf-rats-ar4si, trustworthiness claims)."""
 
 _ABSENT = object()
 

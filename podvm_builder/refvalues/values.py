@@ -80,7 +80,7 @@ def reference_values(
         raise Finding(
             f"the reference values {whose}for evidence `{values.evidence}` do not identify the image: any image passes",
             code="PVB602",
-            hint=f"{measurements.identifies_image.reason}; `--allow-unbound-image` exports them all the same",
+            hint=f"{_unbound(measurements)}; `--allow-unbound-image` exports them all the same",
         )
     return values
 
@@ -109,7 +109,7 @@ def collect(
     by = tuple(dict.fromkeys(check.register for check, one in zip(rules.named, found, strict=True) if one.identifies))
     cautions = [text for flag, text in _FLAGS.items() if flag in measurements.flags]
     if not by:
-        cautions.append(f"any image passes: {identification.reason}")
+        cautions.append(f"any image passes: {_unbound(measurements)}")
     wanted = [check for check, one in zip(rules.named, found, strict=True) if one.value is None and not check.register]
     values = ReferenceValues(
         target=measurements.target,
@@ -204,6 +204,14 @@ def _named(check: Check, values: tuple[Scalar, ...], register: str, *, encoded: 
             )
         value = given[0]
     return ReferenceValue(name=check.name, value=value, register=register)
+
+
+def _unbound(measurements: MeasurementSet) -> str:
+    """Return why nothing that is compared identifies the image."""
+    identification = measurements.identifies_image
+    if not identification.value:
+        return identification.reason
+    return f"what identifies it ({', '.join(identification.by)}) is not compared, or covers the firmware alone"
 
 
 def _refuse_open_guests(facts: Facts) -> None:

@@ -20,7 +20,7 @@ def expectation_lines(found: Expectation) -> list[str]:
     ]
     for part in PARTS:
         value = found.vector[part]
-        lines.append(f"  {part:<14}{value:>3}  {tier(value)}: {MEANINGS[value]}")
+        lines.append(f"  {part:<14}{value:>3}  {tier(value)}: {MEANINGS[part, value]}")
         for one in found.missing:
             if one.part == part:
                 mend = f" (--fact {one.fact}=…)" if one.fact else ""
