@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from podvm_builder.errors import InputError
+from podvm_builder.errors import Finding, InputError
 from podvm_builder.model.measurement import Measurement
 from podvm_builder.refvalues import records
 from podvm_builder.refvalues.registry import OF_POLICY, ExportRequest, FlatMap, Format, wrong
@@ -22,7 +22,12 @@ _TAG_LENGTH = 16
 
 
 def rvps_uri(request: ExportRequest) -> bytes:
-    """Return the map of names to hex texts, of the registers that the policy compares."""
+    """Return the map of names to hex texts, of the registers that the policy compares.
+
+    Raises:
+        InputError: there is no tag (PVB605).
+        Finding: a name would have two values (PVB609), or as :func:`.values.reference_values`.
+    """
     request.values()  # what may not be exported is refused there
     tag = request.options.uri_tag or request.measurements.ids.get("image", "")[:_TAG_LENGTH]
     if not tag:
@@ -35,7 +40,7 @@ def rvps_uri(request: ExportRequest) -> bytes:
         for row in rows:
             name = "/".join((request.options.uri_path, _name(check.register), *_apart(row, rows)))
             if row.value is not None:
-                found[f"{SCHEME}{name}:{tag}"] = row.value.hex()
+                _add(found, f"{SCHEME}{name}:{tag}", row.value.hex())
     return records.dump(found, indent=2)
 
 
@@ -50,6 +55,15 @@ def read_rvps_uri(data: bytes) -> FlatMap:
         if not name.startswith(SCHEME) or not isinstance(value, str):
             raise wrong(f"rvps-uri: `{name}` is not a `{SCHEME}` name with a text")
     return found
+
+
+def _add(found: dict[str, str], name: str, value: str) -> None:
+    if found.setdefault(name, value) != value:
+        raise Finding(
+            f"`{name}` would have two values",
+            code="PVB609",
+            hint="the values of several images are told apart by `--uri-path` or `--uri-tag`: export them one by one",
+        )
 
 
 def _name(register: str) -> str:

@@ -12,14 +12,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podvm_builder.errors import FormatError, InputError
+from podvm_builder.errors import Finding, FormatError, InputError
 from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.refvalues import FORMATS, ExportOptions, export, export_all, flat_map, read_any
 from podvm_builder.refvalues import records as rec
 from podvm_builder.refvalues.formats import read_folder
 from podvm_builder.refvalues.registry import FlatMap, Format
 from podvm_builder.refvalues.versions import VERSIONS, Version, show
-from tests.support.measurement_sets import request, snp_set, tdx_set, vtpm_set
+from tests.support.measurement_sets import measurement_set, predicted, request, snp_set, tdx_set, vtpm_set
 
 SETS = [snp_set(), tdx_set(), vtpm_set("az-snp-vtpm"), vtpm_set("az-tdx-vtpm"), vtpm_set("tpm")]
 POLICY_FORMS = [name for name, one in FORMATS.items() if one.asks_policy]
@@ -220,3 +220,11 @@ def test_what_trustee_does_not_read_is_not_read_here(form: str, data: bytes) -> 
 def test_a_document_beyond_the_limit_is_refused() -> None:
     with pytest.raises(FormatError, match="larger than"):
         read(FORMATS["rvps-sample"], b" " * ((8 << 20) + 1))
+
+
+def test_two_images_do_not_share_the_name_of_a_uri() -> None:
+    one, other = (predicted("tpm.pcr11", value * 32, alg="sha256", boot="disk") for value in (b"\x01", b"\x02"))
+    both = measurement_set("tpm", one, other, by=("tpm.pcr11",))
+    with pytest.raises(Finding) as caught:
+        export(request(both), "rvps-uri")
+    assert caught.value.code == "PVB609"
