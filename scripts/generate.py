@@ -6,6 +6,7 @@
 ``README.md``                  the support matrix, between its markers
 ``docs/trustee.md``            the tables of forms, names and facts, between their markers
 ``schemas/``                   the JSON Schemas of profiles and component sets
+``docs/lint.md``               the rules of lint, between their markers
 ``mkosi/``                     the rendered recipes of the reference targets
 =============================  ==================================================
 """
@@ -26,6 +27,7 @@ import trustee_tables
 
 from podvm_builder.catalog.pages import error_codes, error_page
 from podvm_builder.cli.app import cli, run
+from podvm_builder.lint.table import RULES
 from podvm_builder.model.axes import Target
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -42,6 +44,7 @@ def main() -> int:
         Path("docs/errors.md"): errors_page(),
         Path("docs/trustee.md"): with_tables((PROJECT / "docs/trustee.md").read_text(encoding="utf-8")),
         Path("README.md"): with_matrix((PROJECT / "README.md").read_text(encoding="utf-8")),
+        Path("docs/lint.md"): with_rules((PROJECT / "docs/lint.md").read_text(encoding="utf-8")),
         Path("schemas/profile.schema.json"): output("schema", "profile"),
         Path("schemas/components.schema.json"): output("schema", "components"),
     }
@@ -154,6 +157,15 @@ def with_tables(text: str) -> str:
     ):
         text = between(text, name, table)
     return text
+
+
+def with_rules(page: str) -> str:
+    """Return the page about lint with the rules of today between its markers."""
+    lines = ["| code | rule | what is found |", "|---|---|---|"]
+    for rule in RULES:
+        found = error_page(rule.code)
+        lines.append(f"| {rule.code} | `{rule.name}` | {found.title if found is not None else ''} |")
+    return between(page, "rules", "\n".join(lines))
 
 
 def matrix(rows: list[dict[str, object]]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podvm_builder.build.linking import check_linking
+from podvm_builder.build.lint import lint_build
 from podvm_builder.build.mkosi import Conditions, Inputs, run_mkosi
 from podvm_builder.build.outputs import collect, make_manifest, read_packages, settle
 from podvm_builder.build.progress import Steps
@@ -21,6 +22,7 @@ from podvm_builder.guest.linking import check_program
 from podvm_builder.measure.image import measure_image
 from podvm_builder.model.components import PROGRAM_MODE, GuestComponents
 from podvm_builder.model.layout import MANIFEST, MEASUREMENTS, RAW, UKI
+from podvm_builder.model.lint import LintReport
 from podvm_builder.model.manifest import ImageManifest, PackageRecord
 from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.model.plan import Plan
@@ -28,6 +30,7 @@ from podvm_builder.model.recipe import RecipeTree
 from podvm_builder.recipes.mkosi import render
 from podvm_builder.refvalues import ExportRequest, export_all
 from podvm_builder.refvalues.admission import allowances
+from podvm_builder.report.lint import notes
 from podvm_builder.report.page import page
 from podvm_builder.report.refvalues import notice
 from podvm_builder.report.sbom import sbom
@@ -39,7 +42,7 @@ from podvm_builder.tools.mirror import Mirrors, find_mirrors
 from podvm_builder.tools.sandbox import remove
 from podvm_builder.tools.tree import ToolsTree, ensure_tree
 
-STEPS = ("tools", "render", "mkosi", "inspect", "measure", "export")
+STEPS = ("tools", "render", "mkosi", "lint", "inspect", "measure", "export")
 """The steps of a build, in order."""
 
 
@@ -70,6 +73,7 @@ class Built:
     """Files for verifiers; empty where nothing can be promised."""
     no_reference_values: str
     """Why there are none; empty where there are."""
+    linted: LintReport
     recipe: RecipeTree
     tree: ToolsTree
     mirrors: Mirrors
@@ -88,6 +92,7 @@ def build_image(plan: Plan, components: GuestComponents, *, options: Options, st
         steps: shows the progress of :data:`STEPS`.
 
     Raises:
+        Finding: PVB800, the image has lint findings.
         BuildFailed: PVB410, mkosi failed; PVB413, it made something else.
         Lacking: the machine lacks a program, a right or space; PVB411, another process builds the same folder.
         RemoteError: PVB302, a package mirror refused or did not answer.
@@ -125,6 +130,10 @@ def build_image(plan: Plan, components: GuestComponents, *, options: Options, st
                     options=options,
                     steps=steps,
                 )
+            with steps.step("lint"):
+                linted = lint_build(plan, new)
+                for line in notes(linted):
+                    steps.note(line)
             with steps.step("inspect"):
                 for note in check_linking(new / RAW, components):
                     steps.note(note)
@@ -139,7 +148,7 @@ def build_image(plan: Plan, components: GuestComponents, *, options: Options, st
             with steps.step("export"):
                 names, why_none = _export(new, measurements)
                 _write_json(new / "sbom.cdx.json", sbom(manifest, distribution=plan.distro.os_id))
-                write_atomic(new / "report.html", page(manifest, measurements).encode())
+                write_atomic(new / "report.html", page(manifest, measurements, linted).encode())
                 if log.exists():
                     with writing(new):
                         (new / LOG).parent.mkdir()
@@ -156,6 +165,7 @@ def build_image(plan: Plan, components: GuestComponents, *, options: Options, st
         measurements=measurements,
         reference_values=tuple(folder / "reference-values" / name for name in names),
         no_reference_values=why_none,
+        linted=linted,
         recipe=recipe,
         tree=tree,
         mirrors=mirrors,

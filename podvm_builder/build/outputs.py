@@ -100,6 +100,7 @@ def make_manifest(
         },
         packages=packages,
         components=components,
+        suppressions=plan.suppressions,
     )
 
 

@@ -16,6 +16,16 @@ LEVELS = ("planned", "rendered", "validated", "built", "booted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Drivers:
+    """Kernel modules that machines need, as paths below the kernel's sources, without suffix; of several between which
+    ``|`` stands, one."""
+
+    disk: tuple[str, ...] = ()
+    """Of disks that the root may lie on: the initrd must have them."""
+    network: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """A processor architecture."""
 
@@ -24,6 +34,8 @@ class Architecture:
     title: str
     mkosi: str
     """As mkosi's ``Architecture=`` spells it."""
+    consoles: tuple[str, ...]
+    """Patterns of devices that ``console=`` may name."""
     edits: tuple[Edit, ...]
 
 
@@ -71,6 +83,8 @@ class Tee:
     """Why it is not supported; None where it is."""
     nearest: str | None
     """The TEE to take instead of one that is not supported."""
+    drivers: tuple[str, ...]
+    """Kernel modules by which a guest gets evidence, as in :class:`Drivers`."""
     edits: tuple[Edit, ...]
 
 
@@ -107,6 +121,8 @@ class CloudTee:
     evidence: tuple[Evidence, ...]
     """The first row whose condition holds applies."""
     edits: tuple[Edit, ...]
+    drivers: tuple[str, ...] | None = None
+    """What a guest gets evidence by there, where that is otherwise than the TEE's own way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +151,7 @@ class Cloud:
     """Bytes of user data that it takes, before its own encoding; None where there is no limit that matters."""
     edits: tuple[Edit, ...]
     tees: Mapping[str, CloudTee]
+    drivers: Drivers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +163,8 @@ class Variant:
     per_distro: bool
     """Whether it takes an entry of the distribution's, too."""
     edits: tuple[Edit, ...]
+    lint_allows: tuple[str, ...] = ()
+    """Findings that are this variant's or feature's purpose: a code, and a pattern of places where it is not all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

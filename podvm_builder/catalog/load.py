@@ -15,6 +15,7 @@ from podvm_builder.catalog.entries import (
     CloudTee,
     Distro,
     DistroFeature,
+    Drivers,
     Evidence,
     Firmware,
     KnownFirmware,
@@ -25,6 +26,7 @@ from podvm_builder.catalog.entries import (
     Variant,
     When,
 )
+from podvm_builder.catalog.lint_facts import ContractItem, LintFacts, contract_item, lint_facts
 from podvm_builder.catalog.rows import Row
 from podvm_builder.catalog.settings import Edit
 from podvm_builder.catalog.yaml_nodes import MapNode
@@ -37,6 +39,19 @@ ROOT = "podvm_builder.catalog"
 def catalogue() -> Catalogue:
     """Return the catalogue that comes with the program."""
     return load(files(ROOT))
+
+
+@cache
+def lint_knowledge() -> LintFacts:
+    """Return what the rules of lint know; only they read it."""
+    return lint_facts(_file(files(ROOT) / "lint.yaml", "lint.yaml"))
+
+
+@cache
+def contract_items() -> tuple[ContractItem, ...]:
+    """Return the guest's contract, item by item."""
+    row = _file(files(ROOT) / "contract.yaml", "contract.yaml").only("items")
+    return tuple(map(contract_item, row.row_list("items")))
 
 
 def load(root: Traversable) -> Catalogue:
@@ -89,9 +104,13 @@ def _file(file: Traversable, name: str) -> Row:
 
 
 def _architecture(row: Row) -> Architecture:
-    row.only("name", "title", "mkosi", "settings")
+    row.only("name", "title", "mkosi", "consoles", "settings")
     return Architecture(
-        name=row.text("name"), title=row.text("title"), mkosi=row.text("mkosi"), edits=row.row("settings").edits()
+        name=row.text("name"),
+        title=row.text("title"),
+        mkosi=row.text("mkosi"),
+        consoles=row.texts("consoles"),
+        edits=row.row("settings").edits(),
     )
 
 
@@ -126,19 +145,22 @@ def _distro_feature(row: Row) -> DistroFeature:
 
 
 def _tee(row: Row) -> Tee:
-    row.only("name", "title", "architectures", "reason", "nearest", "settings")
+    row.only("name", "title", "architectures", "reason", "nearest", "drivers", "settings")
     return Tee(
         name=row.text("name"),
         title=row.text("title"),
         architectures=row.texts("architectures"),
         reason=row.maybe("reason"),
         nearest=row.maybe("nearest"),
+        drivers=row.texts("drivers"),
         edits=row.row("settings").edits(),
     )
 
 
 def _cloud(row: Row) -> Cloud:
-    row.only("name", "title", "architectures", "boots", "metadata", "user_data_max", "settings", "tees")
+    row.only(
+        *("name", "title", "architectures", "boots", "metadata", "user_data_max", "settings", "tees", "drivers"),
+    )
     return Cloud(
         name=row.text("name"),
         title=row.text("title"),
@@ -148,6 +170,7 @@ def _cloud(row: Row) -> Cloud:
         user_data_max=row.number("user_data_max") if row.has("user_data_max") else None,
         edits=row.row("settings").edits(),
         tees={name: _cloud_tee(tee) for name, tee in row.row("tees").rows()},
+        drivers=_drivers(row.row("drivers")),
     )
 
 
@@ -156,14 +179,24 @@ def _metadata(row: Row) -> MetadataService:
     return MetadataService(address=row.text("address"), field=row.text("field"), value=row.text("value"))
 
 
+def _drivers(row: Row) -> Drivers:
+    row.only("disk", "network")
+    return Drivers(disk=row.texts("disk"), network=row.texts("network"))
+
+
 def _cloud_tee(row: Row) -> CloudTee:
     if row.has("reason"):
         return CloudTee(reason=row.only("reason").text("reason"), evidence=(), edits=())
-    row.only("evidence", "settings")
+    row.only("evidence", "settings", "drivers")
     evidence = tuple(map(_evidence, row.row_list("evidence")))
     if not evidence or evidence[-1].when != When():
         raise row.wrong("the last row of evidence must hold always")
-    return CloudTee(reason=None, evidence=evidence, edits=row.row("settings").edits())
+    return CloudTee(
+        reason=None,
+        evidence=evidence,
+        edits=row.row("settings").edits(),
+        drivers=row.texts("drivers") if row.has("drivers") else None,
+    )
 
 
 def _evidence(row: Row) -> Evidence:
@@ -183,12 +216,13 @@ def _evidence(row: Row) -> Evidence:
 
 
 def _variant(row: Row) -> Variant:
-    row.only("name", "title", "per_distro", "settings")
+    row.only("name", "title", "per_distro", "settings", "lint")
     return Variant(
         name=row.text("name"),
         title=row.text("title"),
         per_distro=row.has("per_distro") and row.flag("per_distro"),
         edits=row.row("settings").edits(),
+        lint_allows=row.row("lint").only("allow").texts("allow"),
     )
 
 

@@ -24,6 +24,7 @@ COMMANDS: CommandTable = {
     "render": ("render", "Write the mkosi recipe of a plan, or check a written one."),
     "build": ("build", "Build the image, measure it, and export reference values."),
     "payload": ("payload", "Write the guest's payload alone, as a tar or a container image."),
+    "lint": ("lint", "Look for mistakes in an image, a recipe or a file tree."),
     "boot": ("boot", "Boot a built image and compare the TPM with the prediction."),
     "initdata": ("initdata", "Make, pack and unpack a pod's initdata."),
     "measure": ("measure", "Predict launch digests, MRTD and PCRs."),

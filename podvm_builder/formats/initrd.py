@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.compression import Unsupported, name_of, pieces
 from podvm_builder.formats.filetree import MAX_ENTRIES, MAX_LINK, Kind, TreeEntry, find
-from podvm_builder.formats.readers import read_all
+from podvm_builder.formats.readers import BytesReader, read_all
 from podvm_builder.model.reader import BinaryReader
 
 CODE = "PVB257"
@@ -26,8 +26,8 @@ _MAX_STREAMS = 64
 """Compressed streams one behind the other; builders join two or three."""
 _MAX_TEXT = 64 << 20
 """Bytes of all names and targets of links."""
-_UNIT = re.compile(r"(?:^|/)systemd/system/(?:[^/]+/)?[^/]+\.(?:service|conf)$")
-"""Paths of the files whose content is kept: units and what changes them."""
+_UNIT = re.compile(r"(?:^|/)systemd/system/(?:[^/]+/)?[^/]+\.(?:service|conf)$|^(?:\./)?/?init$")
+"""Paths of the files whose content is kept: units and what changes them, and the program that the kernel starts."""
 _MAX_UNIT = 1 << 16
 _MAX_UNITS = 4 << 20
 """Bytes of such a file, and of all of them, that are kept."""
@@ -37,7 +37,7 @@ class Initrd:
     """What an initrd unpacks to, as a :class:`~podvm_builder.formats.filetree.FileTree`."""
 
     def __init__(self, reader: BinaryReader) -> None:
-        """Unpack, and hold the content of units alone.
+        """Unpack, and hold the content of units and ``init`` alone.
 
         Raises:
             FormatError: neither cpio nor a compression of it, or damaged, or too large.
@@ -75,8 +75,12 @@ class Initrd:
         """See :class:`~podvm_builder.formats.filetree.FileTree`."""
         return tuple(self._folders.get("/".join(part for part in path.split("/") if part), {}).values())
 
+    def open(self, path: str) -> BytesReader:
+        """See :class:`~podvm_builder.formats.filetree.ReadableTree`; what can be read is held already."""
+        return BytesReader(self.read(path))
+
     def read(self, path: str) -> bytes:
-        """See :class:`~podvm_builder.formats.filetree.ReadableTree`; of an initrd units alone can be read.
+        """See :class:`~podvm_builder.formats.filetree.ReadableTree`; units and ``init`` alone can be read.
 
         Raises:
             FormatError: there is no such unit.
@@ -154,7 +158,7 @@ class Initrd:
                 kind = known
         if kind is Kind.FOLDER:
             self._folders.setdefault("/".join(parts), {})
-        permissions = stat.S_IMODE(mode) if kind is Kind.FILE else 0
+        permissions = stat.S_IMODE(mode) if kind is not Kind.LINK else 0
         size = size if kind is Kind.FILE else 0
         entry = TreeEntry(name=name, kind=kind, size=size, mode=permissions, target=target)
         self._folders.setdefault(folder, {})[name] = entry

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.facts import facts_from_json
 from podvm_builder.model.fact import Facts
+from podvm_builder.model.lint import Suppression
 from podvm_builder.model.manifest import VERIFICATIONS, ComponentRecord, FileRecord, ImageManifest, PackageRecord
 from podvm_builder.model.plan import BOOT_PATHS, PLATFORM_VMMS, SECURE_BOOT, EvidencePlan, Ids, PlatformPlan
 
@@ -77,6 +78,8 @@ def manifest_from_json(value: object) -> ImageManifest:
         files=top.map("files", _file),
         packages=top.list("packages", _package),
         components=top.list("components", _component),
+        # manifests of builds before 0.2 have none
+        suppressions=top.list("suppressions", _suppression) if top.has("suppressions") else (),
     )
 
 
@@ -107,6 +110,11 @@ def _component(value: object, at: str) -> ComponentRecord:
         verification=row.get("verification", _one_of(VERIFICATIONS)) if row.has("verification") else "unverified",
         note=row.text("note", ""),
     )
+
+
+def _suppression(value: object, at: str) -> Suppression:
+    row = _Object(value, at)
+    return Suppression(code=row.text("code"), path=row.text("path"), reason=row.text("reason"))
 
 
 def _text(value: object, at: str) -> str:

@@ -10,11 +10,14 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from podvm_builder.formats.filetree import Kind, LinkedTree, ReadableTree
 from podvm_builder.guest.files import template_files
 from podvm_builder.guest.setup import UNITS
-from podvm_builder.guest.unit_tree import Unit, Units, orders
+from podvm_builder.guest.unit_order import cycle_of, order_of
+from podvm_builder.guest.unit_programs import look_up, programs_of
+from podvm_builder.guest.unit_tree import FOLDERS, Unit, Units
 
 AGENTS = (
     "process-user-data.service",
@@ -25,9 +28,34 @@ AGENTS = (
 )
 """What must start for the forwarder to answer, in this order."""
 
-_COMMANDS = ("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost")
-_PATH = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin")
 _TARGET = re.compile(r"(?:^|\s)systemd\.unit=(\S+)")
+
+
+class Fault(StrEnum):
+    """What kind of fault it is."""
+
+    START = "start"
+    """There is no unit to begin with."""
+    AGENT = "agent"
+    """An agent is absent, masked, or started by nothing."""
+    LINK = "link"
+    """A link by which one unit pulls another in leads to none."""
+    UNIT = "unit"
+    """A unit that another one requires or starts is absent or masked."""
+    PROGRAM = "program"
+    """A program is absent or not executable."""
+    CYCLE = "cycle"
+    """Units wait for one another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitFault:
+    """One thing that keeps units from starting."""
+
+    kind: Fault
+    place: str
+    """Path in the image, with the leading slash, of the unit or link at fault."""
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,30 +80,90 @@ def check_units(tree: ReadableTree, *, masks: frozenset[str] = frozenset(), cmdl
         FormatError: the tree is damaged.
         Unsupported: it holds something that cannot be read here.
     """
-    linked = LinkedTree(tree)
-    units = Units(linked, masks)
-    chosen = _TARGET.findall(cmdline)
-    start = units.get(chosen[-1] if chosen else "default.target")
-    if start is None or start.masked:
-        return UnitFindings(faults=(f"there is no `{chosen[-1] if chosen else 'default.target'}` to start",))
+    units = Units(LinkedTree(tree), masks)
+    start = _start(units, cmdline)
+    if start is None:
+        return UnitFindings(faults=(_nothing_to_start(cmdline).message,))
     reached = _reach(units, start)
-    ours = {path.rpartition("/")[2] for path in template_files("guest") if path.startswith(f"{UNITS}/")}
-    chain = [unit for unit in reached.values() if unit.template in ours]
+    chain = _chain(reached)
     needed = _required(units, chain)
     others = [unit for unit in reached.values() if unit not in needed]
     faults = (
         *_absent(units, reached),
         *_activations(units, chain),
         *_requirements(units, needed),
-        *_programs(linked, [unit for unit in needed if unit in chain or not _conditional(unit)]),
+        *_programs(units, [unit for unit in needed if unit in chain or not _conditional(unit)]),
         *_cycles(reached, chain),
     )
     remarks = (
-        *_dangling(linked, units),
+        *_dangling(units),
         *_activations(units, [unit for unit in others if unit.type == ".path"]),
-        *_programs(linked, [unit for unit in others if not _conditional(unit)]),
+        *_programs(units, [unit for unit in others if not _conditional(unit)]),
     )
-    return UnitFindings(faults=tuple(dict.fromkeys(faults)), remarks=tuple(dict.fromkeys(remarks)))
+    return UnitFindings(
+        faults=tuple(dict.fromkeys(fault.message for fault in faults)),
+        remarks=tuple(dict.fromkeys(fault.message for fault in remarks)),
+    )
+
+
+def unit_faults(units: Units, cmdline: str = "") -> tuple[UnitFault, ...]:
+    """Return all that is amiss with the units that are started, whatever hangs on them.
+
+    Args:
+        units: all that there are.
+        cmdline: the kernel command line, which may name the unit that systemd starts.
+
+    Raises:
+        FormatError, Unsupported: as :func:`check_units`.
+    """
+    start = _start(units, cmdline)
+    if start is None:
+        return (_nothing_to_start(cmdline),)
+    reached = _reach(units, start)
+    chain = _chain(reached)
+    return tuple(
+        dict.fromkeys(
+            (
+                *_absent(units, reached),
+                *_dangling(units),
+                *_activations(units, reached.values()),
+                *_requirements(units, reached.values()),
+                *_programs(units, [unit for unit in reached.values() if unit in chain or not _conditional(unit)]),
+                *_cycles(reached, reached.values()),
+            )
+        )
+    )
+
+
+def reached_units(units: Units, cmdline: str = "") -> dict[str, Unit]:
+    """Return all units that are started sooner or later, by name; none where there is none to begin with.
+
+    Raises:
+        FormatError, Unsupported: as :func:`check_units`.
+    """
+    start = _start(units, cmdline)
+    return {} if start is None else _reach(units, start)
+
+
+def _start_name(cmdline: str) -> str:
+    chosen = _TARGET.findall(cmdline)
+    return chosen[-1] if chosen else "default.target"
+
+
+def _start(units: Units, cmdline: str) -> Unit | None:
+    found = units.get(_start_name(cmdline))
+    return None if found is None or found.masked else found
+
+
+def _nothing_to_start(cmdline: str) -> UnitFault:
+    name = _start_name(cmdline)
+    return UnitFault(kind=Fault.START, place=f"/{FOLDERS[-1]}/{name}", message=f"there is no `{name}` to start")
+
+
+def _chain(reached: Mapping[str, Unit]) -> list[Unit]:
+    """Return the guest's own units of those that are started."""
+    ours = {path.rpartition("/")[2] for path in template_files("guest") if path.startswith(f"{UNITS}/")}
+    return [unit for unit in reached.values() if unit.template in ours]
 
 
 def _reach(units: Units, start: Unit) -> dict[str, Unit]:
@@ -92,23 +180,29 @@ def _reach(units: Units, start: Unit) -> dict[str, Unit]:
     return reached
 
 
-def _absent(units: Units, reached: Mapping[str, Unit]) -> Iterator[str]:
+def _absent(units: Units, reached: Mapping[str, Unit]) -> Iterator[UnitFault]:
     for name in AGENTS:
         found = units.get(name)
+        said = None
         if found is None:
-            yield f"`{name}` is not there"
+            said = f"`{name}` is not there"
         elif found.masked:
-            yield f"`{name}` is masked"
+            said = f"`{name}` is masked"
         elif name not in reached:
-            yield f"nothing starts `{name}`"
+            said = f"nothing starts `{name}`"
+        if said is not None:
+            place = f"/{UNITS}/{name}" if found is None else f"/{found.path}"
+            yield UnitFault(kind=Fault.AGENT, place=place, message=said)
 
 
-def _dangling(tree: LinkedTree, units: Units) -> Iterator[str]:
+def _dangling(units: Units) -> Iterator[UnitFault]:
+    """Find links that pull in a unit that is not there, or that lead nowhere themselves."""
     for folder, name in units.links():
-        if tree.list(folder)[name].target == "/dev/null":
+        if units.tree.list(folder)[name].target == "/dev/null":
             continue
-        if units.get(name) is None or tree.resolve(f"{folder}/{name}") is None:
-            yield f"`/{folder}/{name}` leads to no unit"
+        if units.get(name) is None or units.tree.resolve(f"{folder}/{name}") is None:
+            path = f"/{folder}/{name}"
+            yield UnitFault(kind=Fault.LINK, place=path, message=f"`{path}` leads to no unit")
 
 
 def _conditional(unit: Unit) -> bool:
@@ -116,7 +210,7 @@ def _conditional(unit: Unit) -> bool:
     return any(key.startswith("Condition") for _, key, _ in unit.file.assignments)
 
 
-def _activations(units: Units, starting: Iterable[Unit]) -> Iterator[str]:
+def _activations(units: Units, starting: Iterable[Unit]) -> Iterator[UnitFault]:
     for unit in starting:
         if unit.activates is not None:
             yield from _needed(units, unit, unit.activates, "starts")
@@ -135,88 +229,42 @@ def _required(units: Units, chain: Iterable[Unit]) -> list[Unit]:
     return list(needed.values())
 
 
-def _requirements(units: Units, needed: Iterable[Unit]) -> Iterator[str]:
+def _requirements(units: Units, needed: Iterable[Unit]) -> Iterator[UnitFault]:
     for unit in needed:
         for name in sorted(unit.required):
             yield from _needed(units, unit, name, "requires")
 
 
-def _needed(units: Units, unit: Unit, name: str, verb: str) -> Iterator[str]:
+def _needed(units: Units, unit: Unit, name: str, verb: str) -> Iterator[UnitFault]:
     found = units.get(name)
+    said = None
     if found is None and name.endswith((".service", ".target", ".path", ".socket", ".timer")):
-        yield f"`{unit.name}` {verb} `{name}`, which is not there"
+        said = f"`{unit.name}` {verb} `{name}`, which is not there"
     elif found is not None and found.masked:
-        yield f"`{unit.name}` {verb} `{name}`, which is masked"
+        said = f"`{unit.name}` {verb} `{name}`, which is masked"
+    if said is not None:
+        yield UnitFault(kind=Fault.UNIT, place=f"/{unit.path}", message=said)
 
 
-def _programs(tree: LinkedTree, starting: Iterable[Unit]) -> Iterator[str]:
+def _programs(units: Units, starting: Iterable[Unit]) -> Iterator[UnitFault]:
     for unit in starting:
-        commands = [line for key in _COMMANDS for line in unit.file.commands("Service", key)]
-        for line in commands:
-            program = _program(line)
-            if program is None:
-                continue
-            paths = [program[1:]] if program.startswith("/") else [f"{folder}/{program}" for folder in _PATH]
-            found = next((at for at in map(tree.resolve, paths) if at is not None), None)
+        for program in programs_of(unit):
+            found = look_up(units, program)
+            said = None
             if found is None:
-                yield f"`{unit.name}` runs `{program}`, which is not there"
+                said = f"`{unit.name}` runs `{program}`, which is not there"
             elif found[1].kind is not Kind.FILE or not found[1].mode & 0o111:
-                yield f"`{unit.name}` runs `{program}`, which is not executable"
+                said = f"`{unit.name}` runs `{program}`, which is not executable"
+            if said is not None:
+                yield UnitFault(kind=Fault.PROGRAM, place=f"/{unit.path}", message=said)
 
 
-def _program(line: str) -> str | None:
-    """Return the program of a command line; None where it may fail, or depends on the machine.
-
-    Specification: systemd.service(5), "Command lines": the prefixes, in any order.
-    """
-    word = line.split(maxsplit=1)[0] if line.strip() else ""
-    program = word.lstrip("@-:+!|")
-    if not program or "-" in word[: len(word) - len(program)] or "%" in program or "$" in program:
-        return None
-    return program.strip("\"'")
-
-
-def _cycles(reached: Mapping[str, Unit], chain: Iterable[Unit]) -> Iterator[str]:
+def _cycles(reached: Mapping[str, Unit], chain: Iterable[Unit]) -> Iterator[UnitFault]:
     """Say which units of the chain wait for one another: systemd leaves one of them out to break the cycle."""
-    before = _order(reached)
+    before = order_of(reached)
     told: set[str] = set()
-    for cycle in sorted((_cycle(before, unit.name) for unit in chain), key=len):
+    for cycle in sorted((cycle_of(before, unit.name) for unit in chain), key=len):
         if cycle and told.isdisjoint(cycle):
             told |= set(cycle)
-            yield "these units wait for one another: " + " after ".join(f"`{name}`" for name in (*cycle, cycle[0]))
-
-
-def _order(reached: Mapping[str, Unit]) -> dict[str, set[str]]:
-    """Return for each unit those that it is ordered after.
-
-    A target comes after what it wants and requires, unless that says otherwise (systemd.target(5)).
-    """
-    before: dict[str, set[str]] = {name: set() for name in reached}
-    for unit in reached.values():
-        for later, earlier in orders(unit):
-            if later in reached and earlier in reached and later != earlier:
-                before[later].add(earlier)
-    for unit in reached.values():
-        if unit.type == ".target" and unit.default_dependencies:
-            for name in unit.pulled & reached.keys():
-                if reached[name].default_dependencies and unit.name not in before[name]:
-                    before[unit.name].add(name)
-    return before
-
-
-def _cycle(before: Mapping[str, set[str]], start: str) -> list[str]:
-    """Return the shortest way from a unit over those that it is ordered after back to itself, empty if none is."""
-    came: dict[str, str] = {}
-    todo = deque([start])
-    while todo:
-        name = todo.popleft()
-        for earlier in sorted(before[name]):
-            if earlier == start:
-                way = [name]
-                while way[-1] != start:
-                    way.append(came[way[-1]])
-                return way[::-1]
-            if earlier not in came:
-                came[earlier] = name
-                todo.append(earlier)
-    return []
+            said = "these units wait for one another: " + " after ".join(f"`{name}`" for name in (*cycle, cycle[0]))
+            yield UnitFault(kind=Fault.CYCLE, place=f"/{reached[cycle[0]].path}", message=said)

@@ -73,6 +73,11 @@ class Units:
                 if entry.kind is Kind.LINK and name.endswith(TYPES):
                     self._aliases.setdefault(entry.target.rpartition("/")[2], set()).add(name)
 
+    @property
+    def tree(self) -> LinkedTree:
+        """The tree that they were found in."""
+        return self._tree
+
     def get(self, name: str) -> Unit | None:
         """Return a unit by its name or alias; None where there is no such unit.
 

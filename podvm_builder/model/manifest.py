@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from podvm_builder.model.fact import Facts
+from podvm_builder.model.lint import Suppression
 from podvm_builder.model.plan import EvidencePlan, Ids, PlatformPlan
 
 
@@ -81,3 +82,5 @@ class ImageManifest:
     """``image.raw``, ``image.efi`` … by name."""
     packages: tuple[PackageRecord, ...]
     components: tuple[ComponentRecord, ...]
+    suppressions: tuple[Suppression, ...] = ()
+    """Findings of lint that the profile has decided to be right."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from podvm_builder.model.axes import Target
 from podvm_builder.model.fact import Facts
+from podvm_builder.model.lint import Suppression
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +191,8 @@ class Plan:
     evidence: EvidencePlan
     trust: Facts
     """What the machines report and no image decides; facts of which nothing is known are not there."""
+    suppressions: tuple[Suppression, ...]
+    """Findings of lint that the profile has decided to be right."""
     tools: str
     """Identity of the tools tree's specification, hex SHA-256."""
     ids: Ids

@@ -104,6 +104,7 @@ def ask(
             axes={**profile.axes, **parts.axes},
             features=profile.features if parts.features is None else parts.features,
             exclude=profile.exclude if parts.exclude is None else parts.exclude,
+            suppressions=profile.suppressions if parts.suppressions is None else parts.suppressions,
         )
         fragments.append(Fragment(layer="--set", edits=parts.edits))
     for option, key, value in (

@@ -78,6 +78,7 @@ def plan_fields(plan: Plan, image_id: str) -> dict[str, Any]:
         "target": str(plan.target),
         "profile": plan.profile,
         "platform": platform,
+        "suppressions": [asdict(one) for one in plan.suppressions],
         "evidence": {
             "kind": plan.evidence.kind,
             "promised": list(plan.evidence.promised),

@@ -63,7 +63,9 @@ def make_plans(
     for target in expand(asked.profile, catalogue):
         try:
             name = asked.profile.name or str(target)
-            plans.append(_plan(target, name, catalogue, asked.fragments, components_digest))
+            plan = _plan(target, name, catalogue, asked.fragments)
+            plan = replace(plan, suppressions=asked.profile.suppressions)
+            plans.append(replace(plan, ids=identities(plan, components_digest)))
         except InputError as error:
             errors.setdefault((error.message, error.place), error)  # told once, not once a target
     if errors:
@@ -87,12 +89,13 @@ def make_plan(target: Target, catalogue: Catalogue, sets: Sequence[str] = (), *,
     return plans[0]
 
 
-def _plan(target: Target, profile: str, catalogue: Catalogue, own: Sequence[Fragment], components_digest: str) -> Plan:
+def _plan(target: Target, profile: str, catalogue: Catalogue, own: Sequence[Fragment]) -> Plan:
+    """Return the plan without its identities."""
     distro = catalogue.distros[target.distro]
     merged = merge([*_fragments(target, catalogue), *own])
     _check(target, merged, catalogue)
     evidence = _evidence(target, merged, catalogue)
-    plan = Plan(
+    return Plan(
         target=target,
         profile=profile,
         builder=distro.builder,
@@ -156,11 +159,11 @@ def _plan(target: Target, profile: str, catalogue: Catalogue, own: Sequence[Frag
             for name, fact in FACTS.items()
             if fact.profile and isinstance(value := merged.values[f"trust.{name}"], tuple) and value
         },
+        suppressions=(),
         tools=catalogue.tools.id,
         ids=Ids(rootfs="", image="", plan=""),
         origins=_origins(target, merged, catalogue, evidence),
     )
-    return replace(plan, ids=identities(plan, components_digest))
 
 
 def _fragments(target: Target, catalogue: Catalogue) -> list[Fragment]:

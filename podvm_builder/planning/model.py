@@ -192,6 +192,24 @@ Trust = create_model(
 )
 
 
+class Suppress(_Model):
+    """A finding of `podvm-build lint` that is right as it is."""
+
+    code: Annotated[str, Field(examples=["PVB821"])]
+    """Code of the rule."""
+    path: Annotated[str, Field(examples=["/usr/bin/su"])] = "*"
+    """Shell pattern over what the finding is about; all of the rule's findings without one."""
+    reason: Annotated[str, Field(examples=["the support contract asks for it"])]
+    """Why it is right: shown with the finding, and recorded in the manifest."""
+
+
+class Lint(_Model):
+    """What `podvm-build lint` finds, and what is made of it."""
+
+    suppress: Annotated[list[Suppress], Field(min_length=1)] | None = None
+    """Findings that do not count."""
+
+
 class ProfileDocument(_Model):
     """A profile of podvm-build: narrows, combines or changes targets."""
 
@@ -227,3 +245,4 @@ class ProfileDocument(_Model):
     guest: Guest | None = None
     platform: Platform | None = None
     trust: Trust | None = None
+    lint: Lint | None = None

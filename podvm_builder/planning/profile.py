@@ -14,7 +14,9 @@ from podvm_builder.catalog.yaml_nodes import Document, ListNode, MapNode, Node, 
 from podvm_builder.catalog.yaml_source import read_yaml
 from podvm_builder.errors import InputError, InputErrors, Place
 from podvm_builder.model.axes import DEFAULT_ARCH, VARIANTS, Target
+from podvm_builder.model.lint import Suppression
 from podvm_builder.planning import rules
+from podvm_builder.planning.suppress import suppression_errors, suppressions
 
 AXES = ("distro", "tee", "cloud", "arch", "variant")
 
@@ -52,6 +54,7 @@ class Profile:
     features: tuple[str, ...]
     exclude: tuple[Exclusion, ...]
     edits: tuple[Edit, ...]
+    suppressions: tuple[Suppression, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class Parts:
     features: tuple[str, ...] | None
     exclude: tuple[Exclusion, ...] | None
     edits: tuple[Edit, ...]
+    suppressions: tuple[Suppression, ...] | None
 
 
 def parse_profile(text: str, *, file: str, catalogue: Catalogue | None = None) -> Profile:
@@ -90,6 +94,7 @@ def parse_profile(text: str, *, file: str, catalogue: Catalogue | None = None) -
         features=parts.features or (),
         exclude=parts.exclude or (),
         edits=parts.edits,
+        suppressions=parts.suppressions or (),
     )
 
 
@@ -131,6 +136,7 @@ def read_parts(document: Document, catalogue: Catalogue, *, whole: bool) -> Part
             *shape_errors(document, root, whole=whole),
             *_name_errors(root, document, catalogue),
             *edit_errors,
+            *suppression_errors(root, document),
             *(error for edit in edits for error in rules.check_edit(edit, catalogue)),
         ]
     )
@@ -144,6 +150,7 @@ def read_parts(document: Document, catalogue: Catalogue, *, whole: bool) -> Part
         features=tuple(sorted(features)) if root.has("features") else None,
         exclude=tuple(_exclusions(root, document)) if root.has("exclude") else None,
         edits=edits,
+        suppressions=suppressions(root) if root.has("lint") else None,
     )
 
 

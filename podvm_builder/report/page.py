@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
+from podvm_builder.model.lint import LintReport
 from podvm_builder.model.manifest import ComponentRecord, ImageManifest
 from podvm_builder.model.measurement import Measurement, MeasurementSet
+from podvm_builder.report.lint import summary
 from podvm_builder.report.text import printable
 
 _STYLE = (
@@ -16,8 +18,8 @@ _STYLE = (
 )
 
 
-def page(manifest: ImageManifest, measurements: MeasurementSet) -> str:
-    """Return the page: what was built, whether its evidence identifies it, and every register."""
+def page(manifest: ImageManifest, measurements: MeasurementSet, linted: LintReport) -> str:
+    """Return the page: what was built, whether its evidence identifies it, what lint let pass, and every register."""
     said = measurements.identifies_image
     by = f" by {', '.join(said.by)}" if said.by else ""
     facts = [
@@ -28,6 +30,11 @@ def page(manifest: ImageManifest, measurements: MeasurementSet) -> str:
         *((name, f"{record.size} bytes, sha256:{record.sha256}") for name, record in manifest.files.items()),
         ("flags", ", ".join(manifest.flags) or "none"),
         ("packages", str(len(manifest.packages))),
+        ("lint", summary(linted)),
+        *(
+            (f"{one.finding.code}, not counted", f"{one.finding.message} ({one.by}: {one.reason})")
+            for one in linted.excused
+        ),
         ("identifies the image", f"{'yes' if said.value else 'no'}{by}: {said.reason}"),
     ]
     rows = "\n".join(_row(row) for row in measurements.measurements)

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_tree import ROOT_HASH, SUCCEED, image, make_fake_tree, program_in
+from tests.support.fake_tree import SUCCEED, make_fake_tree, program_in
+from tests.support.lint_image import clean_image
 
 TARGET = "debian-13/none/libvirt"
 FOLDER = "debian-13-none-libvirt"
@@ -102,10 +103,10 @@ def test_what_is_made(bench: Bench) -> None:
         "report.html",
         "sbom.cdx.json",
     ]
-    disk, uki = image()
+    disk, uki, root_hash = clean_image()
     assert (bench.folder / "image.raw").read_bytes() == disk
     manifest = json.loads((bench.folder / "manifest.json").read_bytes())
-    assert manifest["root_hash"] == ROOT_HASH
+    assert manifest["root_hash"] == root_hash
     assert manifest["files"]["image.efi"] == {"size": len(uki), "sha256": hashlib.sha256(uki).hexdigest()}
     assert manifest["packages"] == [{"name": "dash", "version": "0.5.12-12", "arch": "amd64"}]
     assert manifest["flags"] == ["selftest"]
@@ -113,8 +114,8 @@ def test_what_is_made(bench: Bench) -> None:
     assert {component["name"] for component in manifest["components"]} >= {"kata-agent", "attestation-agent"}
     (document,) = json.loads(done.stdout)
     assert document["target"] == TARGET
-    assert document["root_hash"] == ROOT_HASH
-    assert set(document["seconds"]) == {"tools", "render", "mkosi", "inspect", "measure", "export"}
+    assert document["root_hash"] == root_hash
+    assert set(document["seconds"]) == {"tools", "render", "mkosi", "lint", "inspect", "measure", "export"}
     assert "Installing Debian" in (bench.folder / "logs/mkosi.log").read_text()
     assert bench.leftovers() == []
     assert [path.name for path in bench.out.iterdir() if not path.name.startswith(".")] == [FOLDER]
@@ -124,7 +125,30 @@ def test_text_ends_with_registers_and_reference_values(bench: Bench) -> None:
     done = bench.build()
     assert "identifies the image:" in done.stdout
     assert done.stdout.splitlines()[-1].endswith("/reference-values/operator-configmap.yaml")
-    assert "[3/6] mkosi: done in" in done.stderr
+    assert "[3/7] mkosi: done in" in done.stderr
+
+
+def test_an_image_with_lint_findings_is_not_put_out(good: Bench) -> None:
+    disk, uki, _ = clean_image(setuid=True)
+    (good.tree / "usr/share/fake/image.raw").write_bytes(disk)
+    (good.tree / "usr/share/fake/image.efi").write_bytes(uki)
+    done = good.build()
+    assert done.returncode == 1
+    assert "error[PVB800]: the image of `debian-13/none/libvirt` has 1 lint finding:" in done.stderr
+    assert "PVB821 `/usr/bin/su` is set-user-ID" in done.stderr
+
+
+def test_what_the_profile_suppresses_is_recorded(bench: Bench) -> None:
+    disk, uki, _ = clean_image(setuid=True)
+    (bench.tree / "usr/share/fake/image.raw").write_bytes(disk)
+    (bench.tree / "usr/share/fake/image.efi").write_bytes(uki)
+    bench.more = ("--set", 'lint.suppress=[{code: PVB821, path: /usr/bin/su, reason: "support asks for it"}]')
+    done = bench.build()
+    assert done.returncode == 0, done.stderr
+    assert "not counted: PVB821" in done.stderr
+    manifest = json.loads((bench.folder / "manifest.json").read_bytes())
+    assert manifest["suppressions"] == [{"code": "PVB821", "path": "/usr/bin/su", "reason": "support asks for it"}]
+    assert "support asks for it" in (bench.folder / "report.html").read_text()
 
 
 def test_mode_of_the_output_does_not_depend_on_the_umask(bench: Bench) -> None:
@@ -309,7 +333,7 @@ def test_verify_of_equal_builds(bench: Bench) -> None:
 
 
 def test_verify_names_what_differs(bench: Bench) -> None:
-    disk, _ = image(b"other root system" * 64)
+    disk, _, _ = clean_image(b"other root system" * 64)
     (bench.tree / "usr/share/fake/second.raw").write_bytes(disk)
     bench.mkosi(f'{SUCCEED}\ncase "$*" in *--incremental=no*) cp /usr/share/fake/second.raw "$out/image.raw" ;; esac')
     done = bench.build("--verify")

@@ -13,7 +13,12 @@ ROOT = uuid.UUID("4f68bce3-e8cd-4db1-96e7-fbcaf984b709")
 
 
 def build_disk(
-    partitions: list[tuple[uuid.UUID, bytes]], *, sector: int = SECTOR, entry_size: int = 128, gap: int = 0
+    partitions: list[tuple[uuid.UUID, bytes]],
+    *,
+    sector: int = SECTOR,
+    entry_size: int = 128,
+    gap: int = 0,
+    ids: Mapping[uuid.UUID, uuid.UUID] | None = None,
 ) -> bytes:
     """Return a disk with a protective MBR's place left empty, a primary GPT, and the partitions one after the other.
 
@@ -22,6 +27,7 @@ def build_disk(
         sector: bytes of a sector.
         entry_size: bytes of a table entry.
         gap: unused entries before the first used one.
+        ids: of partitions by their type, where they are not to be counted.
     """
     table_sectors = -(-128 * entry_size // sector)
     at = 2 + table_sectors
@@ -29,7 +35,8 @@ def build_disk(
     content = bytearray()
     for number, (kind, data) in enumerate(partitions):
         sectors = -(-len(data) // sector)
-        entry = kind.bytes_le + uuid.UUID(int=number + 1).bytes_le + struct.pack("<QQQ", at, at + sectors - 1, 0)
+        own = (ids or {}).get(kind, uuid.UUID(int=number + 1))
+        entry = kind.bytes_le + own.bytes_le + struct.pack("<QQQ", at, at + sectors - 1, 0)
         entry += f"part{number}".encode("utf-16-le")
         start = (gap + number) * entry_size
         entries[start : start + len(entry)] = entry

@@ -15,10 +15,8 @@ from podvm_builder.catalog.load import catalogue
 from podvm_builder.errors import Lacking
 from podvm_builder.tools import userns
 from podvm_builder.tools.tree import SCHEMA, tree_folder
-from tests.support.disk import ESP, ROOT, build_disk, build_fat
-from tests.support.pe import build_uki
+from tests.support.lint_image import clean_image
 
-ROOT_HASH = "5a" * 32
 FOLDERS = ("dev", "etc", "mnt", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/share/ovmf", "var/tmp")
 PROGRAMS = ("sh", "cat", "cp", "mkdir", "rm", "sleep", "touch")
 
@@ -34,13 +32,6 @@ cp /usr/share/fake/image.manifest "$out/image.manifest"
 """A mkosi whose build succeeds at once."""
 
 MANIFEST = {"packages": [{"type": "deb", "name": "dash", "version": "0.5.12-12", "architecture": "amd64"}]}
-
-
-def image(root: bytes = b"root file system" * 64) -> tuple[bytes, bytes]:
-    """Return a disk and the UKI in it; the least that can be measured."""
-    uki = build_uki(cmdline=f"roothash={ROOT_HASH} quiet".encode())
-    esp = build_fat({"EFI/BOOT/BOOTX64.EFI": uki}, bits=12, cluster=4)
-    return build_disk([(ESP, esp), (ROOT, root)]), uki
 
 
 @once
@@ -71,7 +62,7 @@ def make_fake_tree(cache: Path, mkosi: str = SUCCEED) -> Path:
                 shutil.copy(library, target)
     fake = tree / "usr/share/fake"
     fake.mkdir(parents=True)
-    disk, uki = image()
+    disk, uki, _ = clean_image()
     (fake / "image.raw").write_bytes(disk)
     (fake / "image.efi").write_bytes(uki)
     (fake / "image.manifest").write_text(json.dumps(MANIFEST))

@@ -14,6 +14,23 @@ class Program(bytes):
     """Content of a file that can be executed."""
 
 
+class Moded(bytes):
+    """Content of a file with permissions of its own."""
+
+    mode: int
+
+    @classmethod
+    def of(cls, data: bytes, mode: int) -> Moded:
+        """Give content permissions."""
+        made = cls(data)
+        made.mode = mode
+        return made
+
+
+class Special(bytes):
+    """Content of a set-user-ID file of user and group 7, changed at second 9, with capabilities."""
+
+
 def build_cpio(files: Files) -> bytes:
     """Return a `newc` archive with folders before what they hold."""
     folders = {"/".join(path.split("/")[:depth]) for path in files for depth in range(1, path.count("/") + 1)}
@@ -34,6 +51,10 @@ def _cpio(path: str, mode: int, data: bytes) -> bytes:
 
 
 def _mode(content: bytes) -> int:
+    if isinstance(content, Special):
+        return 0o4751
+    if isinstance(content, Moded):
+        return content.mode
     return 0o755 if isinstance(content, Program) else 0o644
 
 
@@ -74,6 +95,9 @@ class _Squashfs:
             body, kind = struct.pack("<II", 1, len(node)) + node.encode(), 3
         elif isinstance(node, bytes):
             body, kind = self._file(node), 2
+            if isinstance(node, Special):
+                start, fragment, at, size = struct.unpack_from("<IIII", body)
+                body, kind = struct.pack("<QQQIIII", start, size, 0, 1, fragment, at, 0) + body[16:], 9
         else:
             below = [(name, *self.add(node[name])) for name in sorted(node)]
             at = len(self.listings)
@@ -92,8 +116,9 @@ class _Squashfs:
                 body, kind = struct.pack("<IIIIHHI", 2, size, block, 1, 0, at & 8191, 0xFFFFFFFF), 8
         offset = len(self.inodes)
         mode = _mode(node) if isinstance(node, bytes) else 0o755
-        self.inodes += struct.pack("<HHHHII", kind, mode, 0, 0, 0, number) + body
-        return offset, 1 if kind == 8 else kind
+        owner, changed = (1, 9) if isinstance(node, Special) else (0, 0)
+        self.inodes += struct.pack("<HHHHII", kind, mode, owner, owner, changed, number) + body
+        return offset, {8: 1, 9: 2}.get(kind, kind)
 
     def _file(self, content: bytes) -> bytes:
         """Store a file's content and return the body of its inode: a block of zeros is left out."""
@@ -128,13 +153,25 @@ def build_squashfs(files: Files) -> bytes:
     end = start + len(inodes) + len(folders)
     fragments = _blocks(struct.pack("<QII", 96 + len(writer.data), len(packed), 0)) + struct.pack("<Q", end)
     table = end + len(fragments) - 8
+    ids = _blocks(struct.pack("<II", 0, 7)) + struct.pack("<Q", table + 8)
+    id_table = table + 8 + len(ids) - 8
+    # one set of extended attributes: a value of which nothing is read, and the one that is looked for
+    at = id_table + 8
+    sets = b"".join(
+        struct.pack("<HH", prefix, len(name)) + name + struct.pack("<I", 3) + b"abc"
+        for prefix, name in ((0, b"capability"), (2, b"capability"))
+    )
+    values = _blocks(sets)
+    numbers = _blocks(struct.pack("<QII", 0, 2, len(sets)))
+    xattr_table = at + len(values) + len(numbers)
+    xattrs = values + numbers + struct.pack("<QIIQ", at, 1, 0, at + len(values))
     reference = (root >> 13) * 8194 << 16 | root & 8191
     head = struct.pack(
         "<4sIIIIHHHHHHQQQQQQQQ",
-        *(b"hsqs", writer.count, 0, SQUASHFS_BLOCK, 1, 1, 17, 0, 1, 4, 0),
-        *(reference, table + 8, table + 8, 0xFFFFFFFFFFFFFFFF, start, start + len(inodes), table, 0xFFFFFFFFFFFFFFFF),
+        *(b"hsqs", writer.count, 0, SQUASHFS_BLOCK, 1, 1, 17, 0, 2, 4, 0),
+        *(reference, xattr_table + 24, id_table, xattr_table, start, start + len(inodes), table, 0xFFFFFFFFFFFFFFFF),
     )
-    return head + data + inodes + folders + fragments + bytes(4096)
+    return head + data + inodes + folders + fragments + ids + xattrs + bytes(4096)
 
 
 def _blocks(data: bytes) -> bytes:
@@ -171,9 +208,13 @@ def build_erofs(files: Files) -> bytes:
             # as `mkfs.erofs` does: what fits behind the inode stands there, the rest in blocks of its own
             inline = len(node) < BLOCK // 2
             start = 0 if inline else len(blocks)
-            inodes.extend(_inode(0o100000 | _mode(node), len(node), layout=2 if inline else 0, block=start))
+            inode = _inode(0o100000 | _mode(node), len(node), layout=2 if inline else 0, block=start)
+            if isinstance(node, Special):
+                inode = _special_inode(len(node))
+            inodes.extend(inode)
             if inline:
-                inodes.extend(node + bytes(-len(node) % 32))
+                inodes.extend(node)
+                inodes.extend(bytes(-len(inodes) % 32))
             else:
                 placed.append(at)
                 blocks.extend(node[from_ : from_ + BLOCK].ljust(BLOCK, b"\0") for from_ in range(0, len(node), BLOCK))
@@ -202,6 +243,14 @@ def build_erofs(files: Files) -> bytes:
 
 def _inode(mode: int, size: int, *, layout: int, block: int = 0) -> bytes:
     return struct.pack("<HHHHIIIIHHI", layout << 1, 0, mode, 1, size, 0, block, 0, 0, 0, 0)
+
+
+def _special_inode(size: int) -> bytes:
+    """Return an extended inode with two attributes of its own behind it, and its content to stand behind these."""
+    own = b"".join(struct.pack("<BBH", 10, prefix, 2) + b"capabilityab" for prefix in (1, 6))
+    count = len(own) // 4 + 1
+    head = struct.pack("<HHHHQIIIIQIIQQ", 2 << 1 | 1, count, 0o104751, 1, size, 0, 0, 7, 7, 9, 0, 1, 0, 0)
+    return head + bytes(12) + own
 
 
 def _listing(entries: list[tuple[str, int, int]]) -> list[bytes]:

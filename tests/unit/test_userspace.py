@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import pytest
 
 from podvm_builder.errors import FormatError
-from podvm_builder.formats import filetree, initrd, squashfs
+from podvm_builder.formats import filetree, initrd, squashfs_metadata
 from podvm_builder.formats.compression import Unsupported, decompress, name_of, pieces
 from podvm_builder.formats.erofs import Erofs
 from podvm_builder.formats.fat import FatFilesystem
@@ -519,7 +519,7 @@ def test_names_for_one_link_share_its_target() -> None:
 
 
 def test_metadata_that_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(squashfs, "_MAX_BLOCKS", 4)
+    monkeypatch.setattr(squashfs_metadata, "_MAX_BLOCKS", 4)
     data = build_squashfs({f"a/{number:04d}": b"x" for number in range(1500)})
     with pytest.raises(FormatError, match="more metadata"):
         Squashfs(BytesReader(data)).list("a")

@@ -9,6 +9,7 @@ import pytest
 
 from podvm_builder.catalog.load import catalogue
 from podvm_builder.model.axes import Target
+from podvm_builder.model.lint import Suppression
 from podvm_builder.model.plan import Ids, Origin, Plan
 from podvm_builder.planning.identity import components_digest, identities
 from podvm_builder.planning.make import make_plan
@@ -85,6 +86,7 @@ CHANGES: dict[str, tuple[Any, tuple[bool, bool, bool]]] = {
     "evidence__by": ((), ONLY_PLAN),
     "evidence__reason": ("other words", NOTHING),
     "evidence__source": ("other words", NOTHING),
+    "suppressions": ((Suppression(code="PVB821", path="*", reason="x"),), ONLY_PLAN),
     "tools": ("0" * 64, ROOTFS),
     "ids": (Ids(rootfs="", image="", plan=""), NOTHING),
     "origins": ({"a": (Origin(layer="", place="", what=""),)}, NOTHING),
@@ -99,7 +101,19 @@ def test_what_a_field_changes(name: str) -> None:
 
 def test_every_field_of_a_plan_is_in_the_table() -> None:
     named = {name.replace("__", ".") for name in CHANGES}
-    plain = {"builder", "components", "ids", "level", "origins", "packages", "profile", "tools", "trust", "units"}
+    plain = {
+        "builder",
+        "components",
+        "ids",
+        "level",
+        "origins",
+        "packages",
+        "profile",
+        "suppressions",
+        "tools",
+        "trust",
+        "units",
+    }
     wanted: set[str] = set()
     for field in fields(Plan):
         if field.name in plain:

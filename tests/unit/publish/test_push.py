@@ -209,7 +209,8 @@ def test_a_server_that_does_not_answer_is_given_up() -> None:
         with pytest.raises(RemoteError, match=r"no complete answer within 0\.05 s") as caught:
             push(running.url, timeout=0.05)
         assert caught.value.code == "PVB653"
-        assert len(running.requests) == web.ATTEMPTS
+        # under load, the server may not have read of a request what was given up already
+        assert 1 <= len(running.requests) <= web.ATTEMPTS
 
 
 def test_a_server_that_sends_a_byte_now_and_then_is_given_up() -> None:

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 from podvm_builder.formats.readers import BytesReader
 from podvm_builder.measure.image import measure_image
+from podvm_builder.model.lint import Excused, LintFinding, LintReport
 from podvm_builder.model.manifest import ComponentRecord, PackageRecord
 from podvm_builder.report.page import page
 from podvm_builder.report.sbom import sbom
@@ -49,10 +50,15 @@ def test_the_page_has_every_register_and_escapes_what_it_is_given() -> None:
     component = ComponentRecord(
         name="a", path="/usr/<i>", sha256="ab" * 32, source="path <b>", digest="sha256:12", note="<u>", licence="<s>"
     )
-    text = page(replace(manifest, target="<script>x</script>\u202e\x1b[2J", components=(component,)), found)
+    finding = LintFinding(code="PVB821", rule="setuid", place="/x", message="<script>y", mend="")
+    linted = LintReport(
+        subject="x", kind="image", target="x", excused=(Excused(finding=finding, reason="wanted", by="profile"),)
+    )
+    text = page(replace(manifest, target="<script>x</script>\u202e\x1b[2J", components=(component,)), found, linted)
     for word in ("/usr/&lt;i&gt;", "path &lt;b&gt;", "unverified: &lt;u&gt;", "&lt;s&gt;", "sha256:12"):
         assert word in text
     assert "<script>" not in text
+    assert "PVB821, not counted" in text and "(profile: wanted)" in text
     assert not {"\u202e", "\x1b"} & set(text)
     parser = HTMLParser()
     parser.feed(text)

@@ -1,0 +1,1 @@
+"""Findings about an image, a recipe or a file tree, made without running any of it."""
