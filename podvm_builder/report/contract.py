@@ -14,7 +14,7 @@ from podvm_builder.report.text import printable
 _INTRODUCTION = """# The guest's contract
 
 What cloud-api-adaptor (0.22) relies on in a PodVM, and what our image holds in its place. Written by
-`podvm-build lint {name} --contract` from a built image: the second column is what was found in it, not what a template
+`podvm-build lint DIR --contract` from a built image: the second column is what was found in it, not what a template
 says. `podvm-build lint` fails a build that lacks an item (PVB860) or has it otherwise (PVB861).
 """
 
@@ -26,7 +26,7 @@ def contract_table(subject: Subject, known: Known) -> str:
         FormatError, Unsupported: the image cannot be read.
     """
     files = subject.root
-    parts = [_INTRODUCTION.format(name=subject.name)]
+    parts = [_INTRODUCTION]
     groups: dict[str, list[ContractItem]] = {}
     for item in items_of(subject, known):
         groups.setdefault(item.group, []).append(item)
