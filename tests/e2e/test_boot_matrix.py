@@ -145,7 +145,7 @@ def test_firmware_refuses_a_kernel_that_the_hashes_do_not_cover(built_image: Pat
 def test_firmware_with_keys_refuses_a_program_that_is_not_signed(
     built_image: Path, monkeypatch: pytest.MonkeyPatch, path: str, unsigned: str
 ) -> None:
-    """Also where QEMU hands it over, and a signed one lies on the disk."""
+    """Also where QEMU hands it over, and a signed one lies on the disk, which the firmware then goes on to."""
     monkeypatch.setattr(prepare.SigningKeys, unsigned, lambda _self, program: program)
     said: list[str] = []
     result, _ = run.boot(
@@ -157,4 +157,5 @@ def test_firmware_with_keys_refuses_a_program_that_is_not_signed(
         say=said.append,
     )
     assert result.outcome is Outcome.REFUSED, said
-    assert not any(extend.pcr == 11 for extend in result.extends)
+    if path == "disk":
+        assert not any(extend.pcr == 11 for extend in result.extends)

@@ -20,8 +20,15 @@ pytestmark = [
 
 def test_the_tests_pass_on_an_installed_wheel(tmp_path: Path) -> None:
     program = install(build(tmp_path / "dist"), tmp_path / "venv")
-    groups = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
-    subprocess.run([str(program.with_name("pip")), "install", "--quiet", *groups["dev"]], check=True)
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = [
+        needed
+        for name, extra in project["project"]["optional-dependencies"].items()
+        if name != "all"
+        for needed in extra
+    ]
+    dev = project["dependency-groups"]["dev"]
+    subprocess.run([str(program.with_name("pip")), "install", "--quiet", *extras, *dev], check=True)
     folder = tmp_path / "elsewhere"
     # the tests and pytest's settings, and none of the checkout's package, documents or recipes
     shutil.copytree(PROJECT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
