@@ -4,13 +4,14 @@ file systems of mksquashfs and mkfs.erofs, profiles of ukify."""
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
 
 from podvm_builder.formats.efi_siglist import Signature, parse_signature_lists
 from podvm_builder.formats.erofs import Erofs
-from podvm_builder.formats.filetree import FileTree, Kind
+from podvm_builder.formats.filetree import FileTree, Kind, ReadableTree
 from podvm_builder.formats.pe import authenticode, parse_pe
 from podvm_builder.formats.qcow2 import Qcow2Reader
 from podvm_builder.formats.readers import BytesReader, read_all
@@ -108,6 +109,13 @@ def _names(tree: FileTree) -> dict[str, tuple[Kind, int, str]]:
     return found
 
 
+def assert_contents(tree: ReadableTree, root: Path) -> None:
+    """Hold every file of a tree to the one that it was made from."""
+    for path in root.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            assert tree.read(str(path.relative_to(root))) == path.read_bytes(), path
+
+
 def _root(folder: Path) -> dict[str, tuple[Kind, int, str]]:
     root = folder / "root"
     for number in range(300):
@@ -117,6 +125,10 @@ def _root(folder: Path) -> dict[str, tuple[Kind, int, str]]:
     (root / "etc").mkdir()
     (root / "etc/empty").write_bytes(b"")
     (root / "etc/large").write_bytes(bytes(range(256)) * 4000)
+    # ends in fragments and blocks of their own, holes, and what cannot be compressed
+    noise = random.Random(7).randbytes(1 << 17)
+    for number, data in enumerate((noise, noise[:-1], noise + b"x", bytes(400_000) + noise, noise + bytes(1 << 17))):
+        (root / f"etc/{number}").write_bytes(data)
     (root / "etc/link").symlink_to("/dev/null")
     (root / "etc/long link").symlink_to("/".join(["x" * 200] * 10))
     (root / "deep/er/still").mkdir(parents=True)
@@ -136,7 +148,9 @@ def _root(folder: Path) -> dict[str, tuple[Kind, int, str]]:
 def test_squashfs_of_mksquashfs(oracle: Oracle, compression: str) -> None:
     expected = _root(oracle.folder)
     oracle.run("/usr/bin/mksquashfs", "root", "root.squashfs", "-comp", compression, "-quiet", "-no-progress")
-    assert _names(Squashfs(BytesReader((oracle.folder / "root.squashfs").read_bytes()))) == expected
+    tree = Squashfs(BytesReader((oracle.folder / "root.squashfs").read_bytes()))
+    assert _names(tree) == expected
+    assert_contents(tree, oracle.folder / "root")
 
 
 @pytest.mark.parametrize("options", [(), ("-zlz4hc",), ("-zzstd", "-C65536", "-Efragments,dedupe,ztailpacking")])
@@ -144,7 +158,10 @@ def test_erofs_of_mkfs_erofs(oracle: Oracle, options: tuple[str, ...]) -> None:
     expected = _root(oracle.folder)
     program = "/usr/bin/mkfs.erofs"
     oracle.run(program, *options, "root.erofs", "root")
-    assert _names(Erofs(BytesReader((oracle.folder / "root.erofs").read_bytes()))) == expected
+    tree = Erofs(BytesReader((oracle.folder / "root.erofs").read_bytes()))
+    assert _names(tree) == expected
+    if not options:
+        assert_contents(tree, oracle.folder / "root")
 
 
 def test_profiles_of_ukify_are_those_of_systemd_measure(oracle: Oracle) -> None:
