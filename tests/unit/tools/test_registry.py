@@ -14,6 +14,9 @@ import pytest
 from podvm_builder.errors import InputError, RemoteError
 from podvm_builder.formats.oci import OCI_INDEX, Index, descriptor_to_json, parse_manifest
 from podvm_builder.model.oci import Descriptor, Reference
+
+pytest.importorskip("requests", reason="the libraries for registries are not installed")
+
 from podvm_builder.tools.oci import BlobStore, DockerConfig, RegistryClient, Retries, Timeouts
 from podvm_builder.tools.oci.http import retry_after
 from tests.support.registry import Fault, Proxy, push_artifact, real_registry, to

@@ -14,6 +14,9 @@ import pytest
 from podvm_builder.errors import InputError, Lacking, RemoteError
 from podvm_builder.model.oci import Reference
 from podvm_builder.tools import oci
+
+pytest.importorskip("requests", reason="the libraries for registries are not installed")
+
 from podvm_builder.tools.oci import BlobStore, DockerConfig, RegistryClient, Retries
 from podvm_builder.tools.oci.auth import Challenge, parse_challenges
 from tests.support.registry import Fault, Proxy, push_artifact, real_registry, to
