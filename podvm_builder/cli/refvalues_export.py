@@ -42,7 +42,7 @@ _ALWAYS = frozenset({"measurements", "to", "output", "allow"})
 @click.option(
     "--boot", default="", metavar="PATH", help="The boot path, where there are several; not of Trustee's forms."
 )
-@click.option("--key", type=_FILE, metavar="FILE", help="in-toto, corim, id-block: private key that signs, PEM.")
+@click.option("--key", type=_FILE, metavar="FILE", help="in-toto, CoRIMs, id-block: private key that signs, PEM.")
 @click.option("--author-key", type=_FILE, metavar="FILE", help="id-block: private key that signs the ID key, PEM.")
 @click.option("--product", default="", metavar="NAME", help="corim-amd: the machines' processors, e.g. Milan.")
 @click.option("--personalization", default="", metavar="HEX", help="cca-rv-store: the realm's value.  [default: zeros]")

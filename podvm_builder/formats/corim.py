@@ -1,8 +1,9 @@
 """CoRIM, concise reference integrity manifests (draft-ietf-rats-corim-11), as far as reference values need it.
 
 A manifest (tag 501) holds CoMIDs (tag 506, CBOR in bytes); a CoMID holds reference triples: an environment and the
-measurements that it must have. Of a measurement, its key, its name and its digests are known here. Keys of maps and the
-numbers of digest algorithms (IANA named information) are those of the draft's CDDL.
+measurements that it must have. Of a measurement, its key, its digests and its integrity registers are known here. Keys
+of maps and the numbers of digest algorithms (IANA named information) are those of the draft's CDDL. Object identifiers
+are those of RFC 9090.
 """
 
 from __future__ import annotations
@@ -28,6 +29,31 @@ _CORIM = {"id": 0, "tags": 1, "profile": 3}
 _COMID = {"identity": 1, "triples": 4}
 _CLASS = {"id": 0, "vendor": 1, "model": 2}
 _DIGESTS = 2
+_REGISTERS = 14
+_URI_TAG = 32
+_OID_TAG = 111
+_MAX_OID = 256
+"""Bytes."""
+
+Digests = tuple[tuple[str, bytes], ...]
+"""Algorithm and digest, at least one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Oid:
+    """An object identifier."""
+
+    arcs: tuple[int, ...]
+    """Two or more; the first is 0 to 2, and under 0 and 1 the second is 0 to 39."""
+
+    def encode(self) -> bytes:
+        """Return the content of its BER form (X.690 §8.19), without tag and length."""
+        first, second, *rest = self.arcs
+        return b"".join(_base128(number) for number in (40 * first + second, *rest))
+
+    def __str__(self) -> str:
+        """Return it with dots."""
+        return ".".join(map(str, self.arcs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +67,12 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorimMeasurement:
-    """One measurement: a key and its digests."""
+    """One measurement: digests, or integrity registers."""
 
-    key: str | int
-    digests: tuple[tuple[str, bytes], ...]
-    """Algorithm and digest, at least one."""
+    key: str | int | None = None
+    digests: Digests = ()
+    registers: tuple[tuple[str, Digests], ...] = ()
+    """By name; no name stands twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +90,8 @@ class Corim:
     id: str
     tag_id: str
     triples: tuple[ReferenceTriple, ...]
-    profile: str | None = None
-    """A URI."""
+    profile: str | Oid | None = None
+    """A URI or an object identifier."""
 
 
 def encode_corim(corim: Corim) -> bytes:
@@ -80,7 +107,9 @@ def encode_corim(corim: Corim) -> bytes:
     comid = {_COMID["identity"]: {0: corim.tag_id}, _COMID["triples"]: {0: triples}}
     body: dict[int, Any] = {_CORIM["id"]: corim.id, _CORIM["tags"]: [tag(COMID_TAG, dumps(comid))]}
     if corim.profile is not None:
-        body[_CORIM["profile"]] = tag(32, corim.profile)
+        body[_CORIM["profile"]] = (
+            tag(_OID_TAG, corim.profile.encode()) if isinstance(corim.profile, Oid) else tag(_URI_TAG, corim.profile)
+        )
     return dumps(tag(CORIM_TAG, body))
 
 
@@ -104,7 +133,7 @@ def decode_corim(data: bytes) -> Corim:
     triples = _map(comid.get(4), (0,), "CoMID: triples").get(0)
     if not isinstance(identity.get(0), str) or not _is_array(triples) or not triples:
         raise _wrong("CoMID: no tag id, or no reference triples")
-    profile = None if 3 not in corim else untag(corim[3], 32, "CoRIM: profile", CODE)
+    profile = _decode_profile(corim[3]) if 3 in corim else None
     return Corim(
         id=corim[0],
         tag_id=identity[0],
@@ -125,7 +154,49 @@ def _encode_environment(environment: Environment) -> dict[int, Any]:
 
 
 def _encode_measurement(one: CorimMeasurement) -> dict[int, Any]:
-    return {0: one.key, 1: {_DIGESTS: [[ALGORITHMS[alg], digest] for alg, digest in one.digests]}}
+    value: dict[int, Any] = {}
+    if one.digests:
+        value[_DIGESTS] = _encode_digests(one.digests)
+    if one.registers:
+        value[_REGISTERS] = {name: _encode_digests(digests) for name, digests in one.registers}
+    return {1: value} if one.key is None else {0: one.key, 1: value}
+
+
+def _encode_digests(digests: Digests) -> list[list[int | bytes]]:
+    return [[ALGORITHMS[alg], digest] for alg, digest in digests]
+
+
+def _decode_profile(value: Any) -> str | Oid:
+    try:
+        profile = untag(value, _URI_TAG, "CoRIM: profile", CODE)
+    except FormatError:
+        return _decode_oid(untag(value, _OID_TAG, "CoRIM: profile", CODE))
+    if not isinstance(profile, str):
+        raise _wrong("CoRIM: a profile's URI is no text")
+    return profile
+
+
+def _decode_oid(data: Any) -> Oid:
+    if not isinstance(data, bytes) or not 0 < len(data) <= _MAX_OID:
+        raise _wrong("CoRIM: a profile that is no object identifier")
+    numbers = [0]
+    for byte in data:
+        numbers[-1] = numbers[-1] << 7 | byte & 0x7F
+        if byte < 0x80:
+            numbers.append(0)
+    first = min(numbers[0] // 40, 2)
+    oid = Oid((first, numbers[0] - 40 * first, *numbers[1:-1]))
+    # bytes that do not end, or are not the shortest, are others
+    if oid.encode() != data:
+        raise _wrong("CoRIM: a profile that is no object identifier")
+    return oid
+
+
+def _base128(number: int) -> bytes:
+    data = [number & 0x7F]
+    while number := number >> 7:
+        data.append(number & 0x7F | 0x80)
+    return bytes(reversed(data))
 
 
 def _decode_triple(value: Any) -> ReferenceTriple:
@@ -144,10 +215,25 @@ def _decode_triple(value: Any) -> ReferenceTriple:
 
 def _decode_measurement(value: Any) -> CorimMeasurement:
     measurement = _map(value, (0, 1), "CoMID: measurement")
-    key, digests = measurement.get(0), _map(measurement.get(1), (_DIGESTS,), "CoMID: value").get(_DIGESTS)
-    if not isinstance(key, str | int) or isinstance(key, bool) or not _is_array(digests) or not digests:
-        raise _wrong("CoMID: a measurement without a key or digests")
-    return CorimMeasurement(key=key, digests=tuple(_decode_digest(one) for one in digests))
+    key, held = measurement.get(0), _map(measurement.get(1), (_DIGESTS, _REGISTERS), "CoMID: value")
+    if not isinstance(key, str | int | None) or isinstance(key, bool) or not held:
+        raise _wrong("CoMID: a measurement whose key is no text or number, or without a value")
+    registers: Any = held.get(_REGISTERS, {})
+    if not isinstance(registers, Mapping) or not all(isinstance(name, str) for name in registers):
+        raise _wrong("CoMID: integrity registers whose names are no texts")
+    if _REGISTERS in held and not registers:
+        raise _wrong("CoMID: no integrity registers")
+    return CorimMeasurement(
+        key=key,
+        digests=_decode_digests(held[_DIGESTS]) if _DIGESTS in held else (),
+        registers=tuple((name, _decode_digests(digests)) for name, digests in registers.items()),
+    )
+
+
+def _decode_digests(value: Any) -> Digests:
+    if not _is_array(value) or not value:
+        raise _wrong("CoMID: no digests")
+    return tuple(_decode_digest(one) for one in value)
 
 
 def _decode_digest(value: Any) -> tuple[str, bytes]:

@@ -5,9 +5,7 @@ measurement's key, ``podvm-build/snp/snp.launch_digest.sha384/digests``; it drop
 key. Its default policy asks for no such name.
 
 AMD's profile (draft-deeglaze-amd-sev-snp-corim-profile-02) knows the launch digest as key 641 of the processor's
-environment, which the kind of the endorsement key and the product decide. Intel's profile
-(draft-cds-rats-intel-corim-profile) has no environment for a TD, neither for MRTD nor for RTMRs, so that none is
-claimed here: the flat form holds them.
+environment, which the kind of the endorsement key and the product decide. Intel's is in :mod:`.corims_intel`.
 
 Of the two, the one is for a verifier that takes any of a list of digests, the other for one that takes any of several
 triples.
@@ -69,7 +67,7 @@ def corim(request: ExportRequest) -> bytes:
         for one in values
     )
     environment = rim.Environment(vendor=VENDOR, model=evidence or "any")
-    return _finish(request, (rim.ReferenceTriple(environment=environment, measurements=measurements),), None)
+    return finish(request, (rim.ReferenceTriple(environment=environment, measurements=measurements),), None)
 
 
 def corim_amd(request: ExportRequest) -> bytes:
@@ -103,7 +101,7 @@ def corim_amd(request: ExportRequest) -> bytes:
         )
         for value in digests.values
     )
-    return _finish(request, triples, AMD_PROFILE)
+    return finish(request, triples, AMD_PROFILE)
 
 
 def read_corim(data: bytes) -> FlatMap:
@@ -113,7 +111,7 @@ def read_corim(data: bytes) -> FlatMap:
         FormatError: it is not this form (PVB607).
         Lacking: PVB658, ``cbor2`` is not installed.
     """
-    found = _manifest(data, "corim")
+    found = read_manifest(data, "corim")
     values = []
     for triple in found.triples:
         for one in triple.measurements:
@@ -133,7 +131,7 @@ def read_corim_amd(data: bytes) -> FlatMap:
         FormatError: it is not this form (PVB607).
         Lacking: PVB658, ``cbor2`` is not installed.
     """
-    found = _manifest(data, "corim-amd")
+    found = read_manifest(data, "corim-amd")
     values: list[bytes] = []
     for triple in found.triples:
         for one in triple.measurements:
@@ -157,8 +155,13 @@ def check_corim(data: bytes, key: VerifyingKey) -> bool:
     return key.verify(message.signature, to_be_signed(message.protected, message.payload))
 
 
-def _finish(request: ExportRequest, triples: tuple[rim.ReferenceTriple, ...], profile: str | None) -> bytes:
-    """Name the manifest by its content, and sign it where the request has a key."""
+def finish(request: ExportRequest, triples: tuple[rim.ReferenceTriple, ...], profile: str | rim.Oid | None) -> bytes:
+    """Return a manifest that is named by its content, signed where the request has a key.
+
+    Raises:
+        InputError: PVB665, the key cannot sign.
+        Lacking: PVB658, ``cbor2`` is not installed.
+    """
     said = rim.encode_corim(rim.Corim(id="", tag_id="", triples=triples, profile=profile))
     name = f"{VENDOR}/{request.measurements.target or 'image'}/{hashlib.sha256(said).hexdigest()[:32]}"
     unsigned = rim.encode_corim(rim.Corim(id=name, tag_id=name, triples=triples, profile=profile))
@@ -178,7 +181,13 @@ def _finish(request: ExportRequest, triples: tuple[rim.ReferenceTriple, ...], pr
     return encode_sign1(Sign1(protected=protected, payload=unsigned, signature=signature))
 
 
-def _manifest(data: bytes, what: str) -> rim.Corim:
+def read_manifest(data: bytes, what: str) -> rim.Corim:
+    """Read a manifest, signed or not; a signature is not checked here.
+
+    Raises:
+        FormatError: PVB607, it is none.
+        Lacking: PVB658, ``cbor2`` is not installed.
+    """
     bounded(data, what)
     try:
         payload = decode_sign1(data).payload if _is_signed(data) else data
@@ -192,12 +201,13 @@ def _is_signed(data: bytes) -> bool:
     return data[:1] == b"\xd2"
 
 
-def _is_corim(data: bytes, parsed: object) -> bool:
+def is_corim(data: bytes, parsed: object) -> bool:
+    """Say whether bytes look like a CoRIM, signed or not, of any profile."""
     return parsed is None and (_is_signed(data) or data[:3] == b"\xd9\x01\xf5")
 
 
 def _is_amd(data: bytes, parsed: object) -> bool:
-    return _is_corim(data, parsed) and AMD_PROFILE.encode("ascii") in data
+    return is_corim(data, parsed) and AMD_PROFILE.encode("ascii") in data
 
 
 FORMATS = (
@@ -219,7 +229,7 @@ FORMATS = (
         media=rim.MEDIA_TYPE,
         encode=corim,
         decode=read_corim,
-        recognise=_is_corim,
+        recognise=is_corim,
         heeds=frozenset({"boot", "key", "evidence"}),
         check=check_corim,
     ),

@@ -10,6 +10,7 @@ import json
 from podvm_builder.errors import FormatError, InputError
 from podvm_builder.refvalues import (
     corims,
+    corims_intel,
     id_blocks,
     incumbent,
     ita,
@@ -28,6 +29,8 @@ from podvm_builder.refvalues.registry import ExportRequest, Files, FlatMap, Form
 _MODULES: tuple[tuple[Format, ...], ...] = (
     (rego.FORMAT,),
     trustee.FORMATS,
+    # before the flat form, which is recognised by less
+    corims_intel.FORMATS,
     corims.FORMATS,
     (statement.FORMAT,),
     (id_blocks.FORMAT,),

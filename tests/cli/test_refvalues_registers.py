@@ -36,6 +36,7 @@ def tpm_set() -> MeasurementSet:
     [
         ("corim", snp_set(), []),
         ("corim-amd", snp_set(), ["--product", "Genoa"]),
+        ("corim-intel", tdx_set(), []),
         ("in-toto", tdx_set(), []),
         ("id-block", snp_set(), ["--key", "KEY", "--fact", "snp_guest_policy=0x30000"]),
         ("caa-json", tpm_set(), ["--boot", "disk"]),
@@ -127,6 +128,7 @@ def test_what_is_not_signed_cannot_be_checked(
         ("kms-condition", "--fact=snp_tee=1"),
         ("in-toto", "--author-key=k"),
         ("corim", "--product=Milan"),
+        ("corim-intel", "--evidence=tdx"),
         ("ita", "--personalization=00"),
         ("maa", "--use-rvps"),
     ],

@@ -14,6 +14,7 @@ from podvm_builder.formats.corim import (
     Corim,
     CorimMeasurement,
     Environment,
+    Oid,
     ReferenceTriple,
     decode_corim,
     encode_corim,
@@ -33,11 +34,29 @@ envelopes = st.builds(
 digests = st.sampled_from(list(ALGORITHMS)).flatmap(
     lambda alg: st.tuples(st.just(alg), st.binary(min_size=int(alg[3:]) // 8, max_size=int(alg[3:]) // 8))
 )
+lists_of_digests = st.lists(digests, min_size=1, max_size=3).map(tuple)
+oids = st.builds(
+    lambda first, second, rest: Oid((first, second, *rest)),
+    st.integers(0, 2),
+    st.integers(0, 39),
+    st.lists(st.integers(0, 2**64), max_size=5),
+) | st.builds(lambda second: Oid((2, second)), st.integers(40, 2**64))
+measurements = st.builds(
+    CorimMeasurement, key=st.none() | texts | st.integers(0, 2**32), digests=lists_of_digests
+) | st.builds(
+    CorimMeasurement,
+    key=st.none() | texts,
+    digests=st.just(()) | lists_of_digests,
+    # canonical CBOR puts shorter names first
+    registers=st.dictionaries(texts, lists_of_digests, min_size=1, max_size=3).map(
+        lambda found: tuple(sorted(found.items(), key=lambda one: (len(one[0].encode()), one[0].encode())))
+    ),
+)
 corims = st.builds(
     Corim,
     id=texts,
     tag_id=texts,
-    profile=st.none() | texts,
+    profile=st.none() | texts | oids,
     triples=st.lists(
         st.builds(
             ReferenceTriple,
@@ -47,19 +66,18 @@ corims = st.builds(
                 vendor=st.none() | texts,
                 model=st.none() | texts,
             ),
-            measurements=st.lists(
-                st.builds(
-                    CorimMeasurement,
-                    key=texts | st.integers(0, 2**32),
-                    digests=st.lists(digests, min_size=1, max_size=3).map(tuple),
-                ),
-                min_size=1,
-                max_size=3,
-            ).map(tuple),
+            measurements=st.lists(measurements, min_size=1, max_size=3).map(tuple),
         ),
         min_size=1,
         max_size=3,
     ).map(tuple),
+)
+
+SOME = (
+    ReferenceTriple(
+        environment=Environment(class_id=UUID(int=1)),
+        measurements=(CorimMeasurement(key=641, digests=(("sha384", bytes(48)),)),),
+    ),
 )
 
 
@@ -107,16 +125,7 @@ def test_what_is_signed_is_the_specifications_example() -> None:
 
 
 def test_the_uuid_is_the_fourth_kind_of_tag() -> None:
-    corim = Corim(
-        id="a",
-        tag_id="b",
-        triples=(
-            ReferenceTriple(
-                environment=Environment(class_id=UUID(int=1)),
-                measurements=(CorimMeasurement(key=641, digests=(("sha384", bytes(48)),)),),
-            ),
-        ),
-    )
+    corim = Corim(id="a", tag_id="b", triples=SOME)
     assert bytes.fromhex("d825 50 00000000000000000000000000000001") in encode_corim(corim)
 
 
@@ -149,3 +158,14 @@ def test_the_message_of_the_rfc_verifies() -> None:
     key = VerifyingKey(kind=P256, key=EllipticCurvePublicNumbers(x, y, SECP256R1()).public_key())
     assert key.verify(message.signature, to_be_signed(message.protected, message.payload))
     assert not key.verify(message.signature, to_be_signed(message.protected, b"That is the content."))
+
+
+@pytest.mark.parametrize("content", ["40", "4180", "42608a", "43608001", "6161", "01"])
+def test_an_object_identifier_is_whole_and_of_the_shortest_form(content: str) -> None:
+    data = encode_corim(Corim(id="a", tag_id="b", profile=Oid((2, 16)), triples=SOME))
+    assert decode_corim(data).profile == Oid((2, 16))
+    changed = data.replace(bytes.fromhex("d86f4160"), bytes.fromhex("d86f" + content))
+    assert changed != data
+    with pytest.raises(FormatError) as caught:
+        decode_corim(changed)
+    assert caught.value.code == "PVB664"

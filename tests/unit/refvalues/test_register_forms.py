@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podvm_builder.errors import Finding, FormatError, InputError, Lacking
+from podvm_builder.formats.corim import CorimMeasurement, Environment, decode_corim, encode_corim
 from podvm_builder.model.event import Event
 from podvm_builder.model.measurement import Identification, Measurement, MeasurementSet, Status
 from podvm_builder.refvalues import FORMATS, ExportOptions, export, read_any
@@ -43,6 +44,7 @@ Holds = Callable[[Measurement, str], bool]
 HOLDS: Mapping[str, Holds] = {
     "corim": lambda row, _: row.alg in {"sha256", "sha384", "sha512"},
     "corim-amd": lambda row, _: row.register == "snp.launch_digest",
+    "corim-intel": lambda row, _: row.register.startswith("tdx."),
     "in-toto": lambda row, _: True,
     "id-block": lambda row, _: row.register == "snp.launch_digest",
     "cca-rv-store": lambda row, _: row.register.startswith("cca."),
@@ -126,7 +128,7 @@ def realm_set() -> MeasurementSet:
 
 CASES = [
     *((form, snp_set()) for form in ("corim", "corim-amd", "in-toto", "id-block")),
-    *((form, tdx_set()) for form in ("corim", "in-toto", "ita")),
+    *((form, tdx_set()) for form in ("corim", "corim-intel", "in-toto", "ita")),
     *(
         (form, logged_set())
         for form in (
@@ -245,6 +247,7 @@ def test_what_any_image_reaches_needs_leave(form: str) -> None:
         "caa-annotations": ("tpm.pcr04", "sha256"),
         "pcrlock": ("tpm.pcr04", "sha256"),
         "ita": ("tdx.mrtd", "sha384"),
+        "corim-intel": ("tdx.mrtd", "sha384"),
         "cca-rv-store": ("cca.rim", "sha512"),
     }.get(form, ("snp.launch_digest", "sha384"))
     digest = b"\x05" * {"sha256": 32, "sha384": 48, "sha512": 64}[alg]
@@ -291,7 +294,8 @@ def test_flagged_images_are_refused_by_every_form(form: str) -> None:
 @pytest.mark.parametrize("form", SIGNED)
 def test_signatures_are_of_the_key_and_of_the_content(form: str, kind: str) -> None:
     options = replace(OPTIONS, key=private_pem(kind))
-    document = export(request(snp_set(), options=options), form)
+    signed = tdx_set() if form == "corim-intel" else snp_set()
+    document = export(request(signed, options=options), form)
     assert isinstance(document, bytes)
     check = FORMATS[form].check
     assert check is not None
@@ -300,7 +304,7 @@ def test_signatures_are_of_the_key_and_of_the_content(form: str, kind: str) -> N
     for other in set(KINDS) - {kind}:
         assert not check(document, read_verifying_key(public_pem(other)))
     assert private_pem(kind).splitlines()[1] not in document
-    unsigned = export(request(snp_set(), options=UNSIGNED), form)
+    unsigned = export(request(signed, options=UNSIGNED), form)
     assert isinstance(unsigned, bytes)
     with pytest.raises(FormatError):
         check(unsigned, read_verifying_key(public_pem(kind)))
@@ -414,8 +418,6 @@ def test_the_names_of_a_corim_are_those_of_trustees_extractor() -> None:
 
 
 def test_a_provider_key_has_its_own_class_in_amds_profile() -> None:
-    from podvm_builder.formats.corim import decode_corim
-
     for target, expected_class in (
         ("debian-13/snp/aws:x86_64+debug", "89a7a1f0-e704-4faa-acbd-81c86df8a961"),
         ("debian-13/snp/libvirt", "d05e6d1b-9f46-4ae2-a610-ce3e6ee7e153"),
@@ -490,3 +492,68 @@ def test_trust_authority_sees_no_launch_digest() -> None:
     with pytest.raises(InputError) as caught:
         export(request(snp_set()), "ita")
     assert caught.value.code == "PVB604"
+
+
+def test_intels_profile_is_its_identifier_and_the_registers_of_the_core_draft() -> None:
+    document = export(request(tdx_set()), "corim-intel")
+    assert isinstance(document, bytes)
+    corim = decode_corim(document)
+    # X.690 §8.19 of 2.16.840.1.113741.1.16.1, in tag 111 of RFC 9090
+    assert bytes.fromhex("d86f 4a 6086480186f84d011001") in document
+    assert str(corim.profile) == "2.16.840.1.113741.1.16.1"
+    (triple,) = corim.triples
+    assert triple.environment == Environment(vendor="Intel Corporation", model="TDX TD")
+    (measurement,) = triple.measurements
+    assert measurement == CorimMeasurement(
+        registers=(
+            ("mrtd", (("sha384", b"\x01" * 48),)),
+            ("rtmr1", (("sha384", b"\x02" * 48),)),
+            ("rtmr2", (("sha384", b"\x03" * 48),)),
+        )
+    )
+    # key 1 (the values) alone, in it key 14, in it a name with one digest of algorithm 7
+    assert bytes.fromhex("a101 a10e a3 646d727464 81 82 07 5830") + b"\x01" * 48 in document
+
+
+def test_a_td_of_two_firmwares_is_two_files_of_intels_profile() -> None:
+    two = replace(
+        tdx_set(), measurements=(*tdx_set().measurements, predicted("tdx.mrtd", b"\x09" * 48, FIRMWARE, vcpus=2))
+    )
+    with pytest.raises(InputError) as caught:
+        export(request(two), "corim-intel")
+    assert caught.value.code == "PVB662"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"profile": "tag:example.com,2026:other"},
+        {"profile": None},
+        {"triples": lambda triple: (triple, triple)},
+        {"triples": lambda triple: (replace(triple, environment=Environment(vendor="Intel", model="TDX TD")),)},
+        {"triples": lambda triple: (replace(triple, measurements=triple.measurements * 2),)},
+        {"measurement": {"key": 1}},
+        {"measurement": {"digests": (("sha384", bytes(48)),)}},
+        {"measurement": {"registers": (("mrtd", (("sha256", bytes(32)),)),)}},
+        {"measurement": {"registers": (("mrtd", (("sha384", bytes(48)), ("sha384", bytes(48)))),)}},
+        {"measurement": {"registers": (("rtmr4", (("sha384", bytes(48)),)),)}},
+    ],
+)
+def test_another_manifest_is_not_intels(changes: dict[str, Any]) -> None:
+    document = export(request(tdx_set()), "corim-intel")
+    assert isinstance(document, bytes)
+    corim = decode_corim(document)
+    (triple,) = corim.triples
+    if "measurement" in changes:
+        (measurement,) = triple.measurements
+        triples: Any = (replace(triple, measurements=(replace(measurement, **changes["measurement"]),)),)
+        changed = replace(corim, triples=triples)
+    elif "triples" in changes:
+        changed = replace(corim, triples=changes["triples"](triple))
+    else:
+        changed = replace(corim, profile=changes["profile"])
+    decode = FORMATS["corim-intel"].decode
+    assert decode is not None
+    with pytest.raises(FormatError) as caught:
+        decode(encode_corim(changed))
+    assert caught.value.code == "PVB607"
