@@ -22,6 +22,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 PROJECT = Path(__file__).parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the guest's contract be tested with the real programs."""
+    parser.addoption("--components", metavar="DIR", help="folder with the guest's real programs")
+
+
 @pytest.fixture
 def hang_up() -> Iterator[None]:
     """For the time of one test, let what it starts hear SIGHUP, which `nohup` has everything ignore."""

@@ -2,11 +2,12 @@
 # shellcheck shell=sh
 
 report=/run/podvm-selftest.report
+component=${0##*/}
 
 # say PASS|FAIL WHAT: one line of the report, shown on the console too
 say() {
-    printf '%s %s: %s\n' "$1" "${0##*/}" "$2" >>"$report"
-    printf 'podvm-selftest: %s %s: %s\n' "$1" "${0##*/}" "$2" >/dev/kmsg 2>/dev/null || :
+    printf '%s %s: %s\n' "$1" "$component" "$2" >>"$report"
+    printf 'podvm-selftest: %s %s: %s\n' "$1" "$component" "$2" >/dev/kmsg 2>/dev/null || :
 }
 
 # check WHAT COMMAND…: run a command and report how it ended

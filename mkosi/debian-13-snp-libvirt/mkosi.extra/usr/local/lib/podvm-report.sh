@@ -8,6 +8,7 @@
 set -eu
 # shellcheck source=podvm-selftest.sh
 . /usr/local/lib/podvm-selftest.sh
+component=machine
 
 no_failed_unit() {
     test -z "$(systemctl list-units --state=failed --plain --no-legend)"
