@@ -103,8 +103,8 @@ def build_image(plan: Plan, components: GuestComponents, *, options: Options, st
     for path, file in components.files.items():
         if file.mode == PROGRAM_MODE:
             check_program(file.data, what=f"/{path}", arch=plan.target.arch)
-    folder = options.out / plan.target.folder
-    log = options.out / f"{plan.target.folder}.mkosi.log"
+    folder = options.out / plan.folder
+    log = options.out / f"{plan.folder}.mkosi.log"
     with writing(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
@@ -114,7 +114,7 @@ def build_image(plan: Plan, components: GuestComponents, *, options: Options, st
             steps.say(f"packages come from {mirrors.archive or 'the default mirror'}, by {mirrors.origin}")
         with steps.step("render"):
             recipe = render(plan, components.files)
-        new = options.out / f".{plan.target.folder}.new-{secrets.token_hex(4)}"
+        new = options.out / f".{plan.folder}.new-{secrets.token_hex(4)}"
         try:
             with writing(new):
                 new.mkdir()

@@ -8,13 +8,15 @@ from pathlib import Path
 from podvm_builder.build.mkosi import write_tree
 from podvm_builder.errors import Finding, InputError
 from podvm_builder.model.recipe import RecipeTree
+from podvm_builder.recipes.packer_check import check_template
 from podvm_builder.tools.files import replace_folder, writing
 from podvm_builder.tools.sandbox import remove
 
-MARK = b"rendered by podvm-build"
-"""In the first line of a rendered recipe's ``mkosi.conf``."""
+MARKS = {"mkosi.conf": b"rendered by podvm-build", "plugins.pkr.hcl": b"# podvm-build: a Packer template"}
+"""What the first line of a rendered recipe's own file holds."""
 
 _SHOWN = 5
+_LINE = 4096
 
 
 def write_recipe(tree: RecipeTree, folder: Path) -> None:
@@ -42,18 +44,40 @@ def _refuse_strangers(folder: Path) -> None:
     try:
         if not any(folder.iterdir()):
             return
-        first = (folder / "mkosi.conf").read_bytes().partition(b"\n")[0]
     except FileNotFoundError:
-        if not folder.exists():
-            return
-        first = b""
+        return
     except NotADirectoryError:
         raise InputError(f"`{folder}` is a file, not a folder", code="PVB416") from None
-    if MARK not in first:
+    if not any(mark in _first_line(folder / name) for name, mark in MARKS.items()):
         raise InputError(
             f"`{folder}` holds files that are not a rendered recipe, and they would be lost",
             code="PVB416",
             hint="name a folder that does not exist yet",
+        )
+
+
+def _first_line(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.readline(_LINE)
+    except FileNotFoundError:
+        return b""
+
+
+def check_options(folder: Path) -> None:
+    """See that a Packer template in a folder, if there is one, asks its builder for nothing that it does not take.
+
+    Raises:
+        Finding: PVB440, with file, block and option of the first problems.
+    """
+    files = {path.name: path.read_text("utf-8", errors="replace") for path in sorted(folder.glob("*.pkr.hcl"))}
+    problems = check_template(files)
+    if problems:
+        more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise Finding(
+            f"Packer would refuse `{folder}`: {'; '.join(map(str, problems[:_SHOWN]))}{more}",
+            code="PVB440",
+            hint="run `podvm-build render` without --check to write the template anew",
         )
 
 

@@ -63,7 +63,7 @@ def verify_image(plan: Plan, built: Built, *, options: Options, steps: Steps) ->
         Finding: PVB412, naming the first thing that differs.
         BuildFailed, Lacking: the second build failed, as :func:`podvm_builder.build.image.build_image`.
     """
-    log = options.out / f"{plan.target.folder}.verify.log"
+    log = options.out / f"{plan.folder}.verify.log"
     with steps.step("verify"), work_folder(options.cache) as work, _umask(0o077):
         made = run_mkosi(
             inputs_of(plan, built.recipe),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from podvm_builder.catalog.settings import Edit
+from podvm_builder.catalog.yaml_scalars import ScalarValue
 from podvm_builder.model.axes import Target
 
 LEVELS = ("planned", "rendered", "validated", "built", "booted")
@@ -49,13 +50,29 @@ class DistroFeature:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackerDistro:
+    """How a vendor's image of a distribution becomes a PodVM with Packer."""
+
+    manager: str
+    """What installs packages: ``apt`` or ``dnf``."""
+    user: str
+    """Who logs in to the vendor's images unless a base says otherwise."""
+    registration: str | None
+    """What a machine is registered with before it gets packages: ``rhsm``; None where nothing is needed."""
+    selinux: bool
+    """Whether files need SELinux labels."""
+    bases: Mapping[str, Mapping[str, str]]
+    """Packer's builder to what names the vendor's x86_64 image there; absent where the user has to name one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Distro:
     """A distribution release."""
 
     name: str
     title: str
     builder: str
-    """``mkosi``."""
+    """What builds its images unless another is asked for: one of :data:`podvm_builder.model.plan.BUILDERS`."""
     distribution: str
     """mkosi's ``Distribution=``."""
     release: str
@@ -70,6 +87,8 @@ class Distro:
     """Architecture to the edits that it adds, the kernel's package among them."""
     features: Mapping[str, DistroFeature]
     place: str
+    packer: PackerDistro | None = None
+    """None where no vendor's image is known to become a PodVM."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +157,18 @@ class MetadataService:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackerCloud:
+    """How Packer makes images for a cloud."""
+
+    builder: str
+    """A name of ``packer.yaml``."""
+    values: Mapping[str, ScalarValue | tuple[str, ...]]
+    """What the builder's template is told."""
+    tees: Mapping[str, Mapping[str, ScalarValue | tuple[str, ...]]]
+    """The same for one TEE, over the others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cloud:
     """A cloud, or a hypervisor of one's own."""
 
@@ -152,6 +183,8 @@ class Cloud:
     edits: tuple[Edit, ...]
     tees: Mapping[str, CloudTee]
     drivers: Drivers
+    packer: PackerCloud | None = None
+    """None where no builder of Packer's is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +271,8 @@ class Proof:
     targets: tuple[str, ...]
     """Patterns over the text of a target; ``*`` stands for any name, so ``a/b/*`` is not about ``a/b/c+debug``."""
     test: str
+    builder: str | None = None
+    """What built them; None for the distribution's own builder."""
 
     def covers(self, target: Target) -> bool:
         """Return whether the proof is about this target."""
@@ -261,7 +296,13 @@ class Catalogue:
     phase_units: tuple[str, ...]
     """Units that extend PCRs with boot phases; masked unless ``measure.phases`` is true."""
 
-    def level(self, target: Target) -> str:
-        """Return the highest level that a test proves for a target."""
-        proved = [proof.level for proof in self.proofs if proof.covers(target)]
-        return max(proved, key=LEVELS.index, default=LEVELS[0])
+    def proofs_of(self, target: Target, builder: str | None = None) -> tuple[Proof, ...]:
+        """Return what proves the level of a target that a builder makes, by default its distribution's own."""
+        own = self.distros[target.distro].builder if target.distro in self.distros else None
+        proofs = [proof for proof in self.proofs if (proof.builder or own) == (builder or own) and proof.covers(target)]
+        best = max((LEVELS.index(proof.level) for proof in proofs), default=0)
+        return tuple(proof for proof in proofs if LEVELS.index(proof.level) == best)
+
+    def level(self, target: Target, builder: str | None = None) -> str:
+        """Return the highest level that a test proves for a target and a builder, by default its distribution's own."""
+        return next((proof.level for proof in self.proofs_of(target, builder)), LEVELS[0])

@@ -20,6 +20,8 @@ from podvm_builder.catalog.entries import (
     Firmware,
     KnownFirmware,
     MetadataService,
+    PackerCloud,
+    PackerDistro,
     Proof,
     Tee,
     Tools,
@@ -52,6 +54,11 @@ def contract_items() -> tuple[ContractItem, ...]:
     """Return the guest's contract, item by item."""
     row = _file(files(ROOT) / "contract.yaml", "contract.yaml").only("items")
     return tuple(map(contract_item, row.row_list("items")))
+
+
+def catalogue_file(name: str) -> Row:
+    """Return the mapping of one file of the catalogue."""
+    return _file(files(ROOT) / name, name)
 
 
 def load(root: Traversable) -> Catalogue:
@@ -119,7 +126,19 @@ def _family(row: Row) -> tuple[Edit, ...]:
 
 
 def _distro(row: Row, families: Mapping[str, tuple[Edit, ...]]) -> Distro:
-    row.only("name", "title", "builder", "family", "mkosi", "os_id", "tees", "settings", "features", "architectures")
+    row.only(
+        "name",
+        "title",
+        "builder",
+        "family",
+        "mkosi",
+        "os_id",
+        "tees",
+        "settings",
+        "features",
+        "architectures",
+        "packer",
+    )
     if row.text("family") not in families:
         raise row.wrong(f"`family` must be one of {', '.join(families)}")
     mkosi = row.row("mkosi").only("distribution", "release", "repositories")
@@ -136,6 +155,18 @@ def _distro(row: Row, families: Mapping[str, tuple[Edit, ...]]) -> Distro:
         architectures={name: arch.edits() for name, arch in row.row("architectures").rows()},
         features={name: _distro_feature(feature) for name, feature in row.row("features").rows()},
         place=row.place,
+        packer=_packer_distro(row.row("packer")) if row.has("packer") else None,
+    )
+
+
+def _packer_distro(row: Row) -> PackerDistro:
+    row.only("manager", "user", "registration", "selinux", "bases")
+    return PackerDistro(
+        manager=row.text("manager"),
+        user=row.text("user"),
+        registration=row.maybe("registration"),
+        selinux=row.flag("selinux"),
+        bases={name: base.text_map() for name, base in row.row("bases").rows()},
     )
 
 
@@ -159,7 +190,18 @@ def _tee(row: Row) -> Tee:
 
 def _cloud(row: Row) -> Cloud:
     row.only(
-        *("name", "title", "architectures", "boots", "metadata", "user_data_max", "settings", "tees", "drivers"),
+        *(
+            "name",
+            "title",
+            "architectures",
+            "boots",
+            "metadata",
+            "user_data_max",
+            "settings",
+            "tees",
+            "drivers",
+            "packer",
+        ),
     )
     return Cloud(
         name=row.text("name"),
@@ -171,6 +213,16 @@ def _cloud(row: Row) -> Cloud:
         edits=row.row("settings").edits(),
         tees={name: _cloud_tee(tee) for name, tee in row.row("tees").rows()},
         drivers=_drivers(row.row("drivers")),
+        packer=_packer_cloud(row.row("packer")) if row.has("packer") else None,
+    )
+
+
+def _packer_cloud(row: Row) -> PackerCloud:
+    row.only("builder", "values", "tees")
+    return PackerCloud(
+        builder=row.text("builder"),
+        values=row.row("values").values(),
+        tees={name: tee.values() for name, tee in row.row("tees").rows()},
     )
 
 
@@ -266,7 +318,9 @@ def _tools(row: Row) -> Tools:
 
 
 def _proof(row: Row) -> Proof:
-    row.only("level", "targets", "test")
+    row.only("level", "targets", "test", "builder")
     if row.text("level") not in LEVELS:
         raise row.wrong(f"`level` must be one of {', '.join(LEVELS)}")
-    return Proof(level=row.text("level"), targets=row.texts("targets"), test=row.text("test"))
+    return Proof(
+        level=row.text("level"), targets=row.texts("targets"), test=row.text("test"), builder=row.maybe("builder")
+    )

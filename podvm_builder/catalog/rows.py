@@ -80,6 +80,13 @@ class Row:
         """Return the mapping as names to text."""
         return {key.text: self.text(key.text) for key, _ in self.node.entries}
 
+    def values(self) -> dict[str, ScalarValue | tuple[str, ...]]:
+        """Return the mapping as names to single values and lists of text."""
+        return {
+            key.text: self.texts(key.text) if isinstance(node, ListNode) else self._scalar(key.text)
+            for key, node in self.node.entries
+        }
+
     def row(self, key: str) -> Row:
         """Return a mapping; an empty one where the key is not given."""
         node = self.node.get(key)

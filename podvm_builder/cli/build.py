@@ -75,7 +75,7 @@ def command(
         steps.note(f"building {plan.target}")
         built = build_image(plan, guest, options=options, steps=steps)
         verified = verify_image(plan, built, options=options, steps=steps) if verify else None
-        folder = out / plan.target.folder
+        folder = out / plan.folder
         files = tuple(folder / "reference-values" / path.name for path in built.reference_values)
         facts = BuildFacts(
             manifest=built.manifest,

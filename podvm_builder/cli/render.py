@@ -1,4 +1,4 @@
-"""``podvm-build render``: the mkosi recipe of a plan."""
+"""``podvm-build render``: the recipe of a plan, for mkosi or Packer."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from podvm_builder.cli.common import format_option, print_json
-from podvm_builder.cli.source import input_options, resolve, set_option, source_argument
+from podvm_builder.cli.source import builder_option, input_options, resolve, set_option, source_argument
 
 
 @click.command()
 @source_argument
 @set_option
 @input_options
-@click.option("--builder", type=click.Choice(["mkosi"]), default="mkosi", show_default=True, help="Whose recipe.")
+@builder_option
 @click.option(
     "-o", "--output", "out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where to write it."
 )
@@ -26,7 +26,7 @@ def command(
     sets: tuple[str, ...],
     components: str | None,
     firmware: str | None,
-    builder: str,
+    builder: str | None,
     out: Path,
     check: bool,
     output_format: str,
@@ -35,21 +35,21 @@ def command(
 
     The recipes of a profile, which may plan several targets, go to a folder each below DIR.
 
-    Plain mkosi builds it; it holds no package mirror and no path of this machine.
+    Plain mkosi or Packer builds it; it holds no package mirror, no secret and no path of this machine.
     """
-    from podvm_builder.build.recipe import check_recipe, write_recipe
-    from podvm_builder.recipes.mkosi import render
+    from podvm_builder.build.recipe import check_options, check_recipe, write_recipe
+    from podvm_builder.recipes.render import render
     from podvm_builder.tools.cache import open_cache
 
-    resolved = resolve(source, sets, components=components, firmware=firmware)
+    resolved = resolve(source, sets, components=components, firmware=firmware, builder=builder)
     guest = resolved.load(open_cache(None) if resolved.lock is not None else Path())
     # all of them before the first is written: a plan that cannot be rendered leaves every folder as it was
     trees = [
-        (plan, out if resolved.target else out / plan.target.folder, render(plan, guest.files))
-        for plan in resolved.plans
+        (plan, out if resolved.target else out / plan.folder, render(plan, guest.files)) for plan in resolved.plans
     ]
     for _, folder, tree in trees:
         if check:
+            check_options(folder)
             check_recipe(tree, folder)
         else:
             write_recipe(tree, folder)

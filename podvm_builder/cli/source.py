@@ -49,6 +49,13 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--components", metavar="LOCK|DIR|selftest|none", help="The guest's programs.")(function)
 
 
+def builder_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option ``--builder``; None for each distribution's own."""
+    return click.option(
+        "--builder", type=click.Choice(["mkosi", "packer"]), help="What builds the image.  [default: by distribution]"
+    )(function)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
     """What a command works on."""
@@ -89,7 +96,12 @@ class Resolved:
 
 
 def resolve(
-    source: str, sets: Sequence[str] = (), *, components: str | None = None, firmware: str | None = None
+    source: str,
+    sets: Sequence[str] = (),
+    *,
+    components: str | None = None,
+    firmware: str | None = None,
+    builder: str | None = None,
 ) -> Resolved:
     """Turn arguments into plans.
 
@@ -123,6 +135,7 @@ def resolve(
         components_digest=components_digest(payload_identity({**found.identity, **baked})),
         components=components if components in (None, "selftest", "none") else str(Path(components).resolve()),
         firmware=firmware,
+        builder=builder,
     )
     if found.lock is not None:
         for plan in plans:

@@ -156,6 +156,10 @@ class EvidencePlan:
     """Where this is known from."""
 
 
+BUILDERS = ("mkosi", "packer")
+"""``mkosi`` makes an image from packages; ``packer`` changes a vendor's image."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ids:
     """The three identities, hex SHA-256 over canonical JSON (RFC 8785), and that of the whole plan."""
@@ -173,7 +177,7 @@ class Plan:
     profile: str
     """Name of the profile, or the target's text where there is no file."""
     builder: str
-    """``mkosi``."""
+    """One of :data:`BUILDERS`."""
     level: str
     """``planned`` < ``rendered`` < ``validated`` < ``built`` < ``booted``."""
     distro: DistroPlan
@@ -198,3 +202,8 @@ class Plan:
     ids: Ids
     origins: Mapping[str, tuple[Origin, ...]] = field(compare=False, repr=False)
     """Per dotted key, the layers that gave it its value, in order."""
+
+    @property
+    def folder(self) -> str:
+        """The output folder: the target's, followed by ``packer`` where that is the builder."""
+        return f"{self.target.folder}-packer" if self.builder == "packer" else self.target.folder

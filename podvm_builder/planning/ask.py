@@ -24,6 +24,8 @@ class Asked:
     """With the axes as the command line changed them."""
     fragments: tuple[Fragment, ...]
     """The user's layers, in the order in which they are merged after the catalogue's."""
+    builder: str | None = None
+    """What ``--builder`` chose; None for each distribution's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,7 @@ def ask(
     *,
     components: str | None = None,
     firmware: str | None = None,
+    builder: str | None = None,
 ) -> Asked:
     """Put a profile or target and the command line together; arguments as ``planning.make.make_plans``.
 
@@ -114,4 +117,4 @@ def ask(
         if value is not None:
             edit = Edit(key=key, op=Op.SET, value=value, place=Place(file=option))
             fragments.append(Fragment(layer=option, edits=(edit,)))
-    return Asked(profile=profile, fragments=tuple(fragments))
+    return Asked(profile=profile, fragments=tuple(fragments), builder=builder)

@@ -23,7 +23,8 @@ from podvm_builder.model.plan import (
     PlatformPlan,
 )
 from podvm_builder.planning import rules
-from podvm_builder.planning.ask import ask
+from podvm_builder.planning.ask import Asked, ask
+from podvm_builder.planning.builders import choose_builder
 from podvm_builder.planning.guest_rules import check_guest
 from podvm_builder.planning.identity import identities
 from podvm_builder.planning.matrix import expand
@@ -42,6 +43,7 @@ def make_plans(
     components_digest: str,
     components: str | None = None,
     firmware: str | None = None,
+    builder: str | None = None,
 ) -> tuple[Plan, ...]:
     """Resolve a profile or target to its plans, in the order of its axes.
 
@@ -53,17 +55,18 @@ def make_plans(
             components they are, ``planning.ask.chosen_components`` says.
         components: what ``--components`` chose, over the profile's choice.
         firmware: what ``--firmware`` chose, a name of the catalogue or any path.
+        builder: what ``--builder`` chose, of ``model.plan.BUILDERS``; None takes each distribution's own.
 
     Raises:
         InputError, InputErrors: what is asked for does not exist or cannot work.
     """
-    asked = ask(source, catalogue, sets, components=components, firmware=firmware)
+    asked = ask(source, catalogue, sets, components=components, firmware=firmware, builder=builder)
     plans: list[Plan] = []
     errors: dict[tuple[str, Place | None], InputError] = {}
     for target in expand(asked.profile, catalogue):
         try:
             name = asked.profile.name or str(target)
-            plan = _plan(target, name, catalogue, asked.fragments)
+            plan = _plan(target, name, catalogue, asked)
             plan = replace(plan, suppressions=asked.profile.suppressions)
             plans.append(replace(plan, ids=identities(plan, components_digest)))
         except InputError as error:
@@ -89,17 +92,18 @@ def make_plan(target: Target, catalogue: Catalogue, sets: Sequence[str] = (), *,
     return plans[0]
 
 
-def _plan(target: Target, profile: str, catalogue: Catalogue, own: Sequence[Fragment]) -> Plan:
+def _plan(target: Target, profile: str, catalogue: Catalogue, asked: Asked) -> Plan:
     """Return the plan without its identities."""
     distro = catalogue.distros[target.distro]
-    merged = merge([*_fragments(target, catalogue), *own])
+    builder = choose_builder(target, catalogue, asked.builder)
+    merged = merge([*_fragments(target, catalogue), *asked.fragments])
     _check(target, merged, catalogue)
     evidence = _evidence(target, merged, catalogue)
     return Plan(
         target=target,
         profile=profile,
-        builder=distro.builder,
-        level=catalogue.level(target),
+        builder=builder,
+        level=catalogue.level(target, builder),
         distro=DistroPlan(
             name=distro.distribution,
             release=distro.release,
@@ -162,7 +166,7 @@ def _plan(target: Target, profile: str, catalogue: Catalogue, own: Sequence[Frag
         suppressions=(),
         tools=catalogue.tools.id,
         ids=Ids(rootfs="", image="", plan=""),
-        origins=_origins(target, merged, catalogue, evidence),
+        origins=_origins(target, merged, catalogue, evidence, builder=builder, asked=asked.builder),
     )
 
 
@@ -243,7 +247,9 @@ def _evidence(target: Target, merged: Merged, catalogue: Catalogue) -> Evidence:
     return next(row for row in rows if row.when.boot in (None, *boots) and row.when.kernel_hashes in (None, hashes))
 
 
-def _origins(target: Target, merged: Merged, catalogue: Catalogue, evidence: Evidence) -> dict[str, tuple[Origin, ...]]:
+def _origins(
+    target: Target, merged: Merged, catalogue: Catalogue, evidence: Evidence, *, builder: str, asked: str | None
+) -> dict[str, tuple[Origin, ...]]:
     """Return where every value of the plan came from, those that are no settings included."""
     distro = catalogue.distros[target.distro]
     origins = dict(merged.origins)
@@ -256,6 +262,8 @@ def _origins(target: Target, merged: Merged, catalogue: Catalogue, evidence: Evi
         ("distro.os_id", distro.os_id),
     ):
         origins[key] = (Origin(layer=layer, place=distro.place, what=f"= {value}"),)
+    if asked is not None:
+        origins["builder"] += (Origin(layer="--builder", place="--builder", what=f"= {builder}"),)
     layer = f"cloud {target.cloud}"
     for key, value in (
         ("evidence.kind", evidence.kind),
@@ -274,7 +282,7 @@ def _origins(target: Target, merged: Merged, catalogue: Catalogue, evidence: Evi
             what="+ " + ", ".join(f"{unit}: mask" for unit in catalogue.phase_units) + " (`measure.phases` is false)",
         )
         origins["units"] = (masked, *origins["units"])
-    proofs = [proof for proof in catalogue.proofs if proof.covers(target) and proof.level == catalogue.level(target)]
+    proofs = catalogue.proofs_of(target, builder)
     origins["level"] = tuple(
         Origin(layer="default", place=proof.test, what=f"= {proof.level}") for proof in proofs
     ) or (Origin(layer="default", place="catalog/levels.yaml:1", what="= planned"),)

@@ -8,6 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from podvm_builder.recipes.hcl import literal, quoted
+
 
 def render_template(name: str, values: Mapping[str, Any]) -> bytes:
     """Render a template of ``podvm_builder/templates`` to UTF-8."""
@@ -25,6 +27,8 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["lines"] = _lines
+    environment.filters["hcl"] = literal
+    environment.filters["hcl_raw"] = quoted
     return environment
 
 

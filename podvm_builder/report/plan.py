@@ -19,7 +19,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     """Return a plan as JSON, schema ``podvm-plan/1``; where values came from is left to :func:`explain`."""
     fields = asdict(plan)
     del fields["origins"]
-    return {"schema": SCHEMA, **fields, "target": str(plan.target), "folder": plan.target.folder, "ids": fields["ids"]}
+    return {"schema": SCHEMA, **fields, "target": str(plan.target), "folder": plan.folder, "ids": fields["ids"]}
 
 
 def plan_text(plan: Plan) -> str:

@@ -29,15 +29,16 @@ _INSIDE = "/mnt/fetch"
 
 
 @cache
-def command(program: str, packages: Sequence[str]) -> list[str]:
+def command(program: str, packages: Sequence[str], suite: str | None = None) -> list[str]:
     """Return the arguments that run a program of some packages; skip where they cannot be had.
 
     Args:
         program: its path in its package.
         packages: the package and those of its libraries that a tools tree may lack.
+        suite: Debian release that they are of; the tools tree's by default.
     """
     root = tree_root()
-    folder = _unpacked(root, tuple(packages))
+    folder = _unpacked(root, tuple(packages), suite or catalogue().tools.suite)
     loader = next(iter(sorted(root.glob("lib*/ld-linux*.so.*"))), None)
     if loader is None:
         pytest.skip("the tools tree has no loader that is known here")
@@ -45,8 +46,7 @@ def command(program: str, packages: Sequence[str]) -> list[str]:
     return [str(loader), "--library-path", ":".join(libraries), str(folder / program.lstrip("/"))]
 
 
-def _unpacked(root: Path, packages: tuple[str, ...]) -> Path:
-    suite = catalogue().tools.suite
+def _unpacked(root: Path, packages: tuple[str, ...], suite: str) -> Path:
     name = hashlib.sha256(" ".join((suite, *packages)).encode()).hexdigest()[:16]
     base = default_cache().with_name("podvm-build-tests")  # no part of the product's cache
     with lock(base / f"{name}.lock", wait=lambda _pid: None):

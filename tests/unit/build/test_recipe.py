@@ -6,20 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from podvm_builder.build.recipe import MARK, check_recipe, write_recipe
+from podvm_builder.build.recipe import MARKS, check_options, check_recipe, write_recipe
 from podvm_builder.errors import Finding, InputError
 from podvm_builder.model.recipe import RecipeFile
-from tests.support.plans import selftest_recipe
+from tests.support.plans import packer_recipe, selftest_recipe
 
 TREE = {
-    "mkosi.conf": RecipeFile(data=b"# x, " + MARK + b"\n"),
+    "mkosi.conf": RecipeFile(data=b"# x, " + MARKS["mkosi.conf"] + b"\n"),
     "mkosi.finalize": RecipeFile(data=b"#!/bin/sh\n", mode=0o755),
     "mkosi.extra/etc/x": RecipeFile(data=b""),
 }
 
 
 def test_every_recipe_carries_the_mark() -> None:
-    assert MARK in selftest_recipe("debian-13/snp/libvirt")["mkosi.conf"].data.splitlines()[0]
+    assert MARKS["mkosi.conf"] in selftest_recipe("debian-13/snp/libvirt")["mkosi.conf"].data.splitlines()[0]
+    assert MARKS["plugins.pkr.hcl"] in packer_recipe("debian-13/snp/azure")["plugins.pkr.hcl"].data.splitlines()[0]
 
 
 def test_a_recipe_is_written_and_checks_out(tmp_path: Path) -> None:
@@ -70,3 +71,15 @@ def test_a_drift_is_named(tmp_path: Path, change: object, words: str) -> None:
     with pytest.raises(Finding) as caught:
         check_recipe(TREE, tmp_path / "r")
     assert caught.value.code == "PVB415" and words in caught.value.message
+
+
+def test_an_option_that_packer_would_refuse_is_found_in_the_folder(tmp_path: Path) -> None:
+    write_recipe(packer_recipe("debian-13/snp/azure"), tmp_path / "r")
+    check_options(tmp_path / "r")
+    source = tmp_path / "r/source.pkr.hcl"
+    source.write_text(source.read_text().replace("  vm_size ", "  vm_siez "))
+    with pytest.raises(
+        Finding, match=r'source.pkr.hcl:\d+: `source "azure-arm" "podvm"`: .*did you mean `vm_size`'
+    ) as caught:
+        check_options(tmp_path / "r")
+    assert caught.value.code == "PVB440"

@@ -1,0 +1,40 @@
+"""Which builder makes a target's image, and whether it can."""
+
+from __future__ import annotations
+
+from podvm_builder.catalog.entries import Catalogue
+from podvm_builder.errors import InputError
+from podvm_builder.model.axes import Target
+
+
+def choose_builder(target: Target, catalogue: Catalogue, asked: str | None) -> str:
+    """Return the builder of a target: the one asked for, or its distribution's own.
+
+    Raises:
+        InputError: PVB180, the distribution has no recipe for mkosi; PVB181, none of its vendor's images is known to
+            become a PodVM; PVB182, Packer has no known builder for the cloud.
+    """
+    distro, cloud = catalogue.distros[target.distro], catalogue.clouds[target.cloud]
+    builder = asked or distro.builder
+    if builder == "mkosi":
+        if distro.builder != "mkosi":
+            raise InputError(
+                f"{distro.title} cannot be built from packages",
+                code="PVB180",
+                hint="its images start from the vendor's: leave `--builder mkosi` out",
+            )
+        return builder
+    if distro.packer is None:
+        having = [other.name for other in catalogue.distros.values() if other.packer is not None]
+        raise InputError(
+            f"no image of {distro.title} is known that Packer could start from",
+            code="PVB181",
+            hint=f"take one of {', '.join(having)}, or leave `--builder packer` out",
+        )
+    if cloud.packer is None:
+        raise InputError(
+            f"Packer has no known builder for {cloud.title}",
+            code="PVB182",
+            hint="leave `--builder packer` out" if distro.builder == "mkosi" else "build for another cloud",
+        )
+    return builder

@@ -1,0 +1,73 @@
+"""Debian 12's Packer and Debian's shellcheck read every template and every script that is rendered.
+
+Packer 1.6.6 does not know the block of ``plugins.pkr.hcl`` and the options of later plugins: it judges form and syntax.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from podvm_builder.build.mkosi import write_tree
+from podvm_builder.guest.files import template_files
+from tests.support.debian import command
+from tests.support.plans import packer_targets
+from tests.support.templates import BUILDERS, builder_recipe, every_recipe
+
+
+def packer(*args: str) -> subprocess.CompletedProcess[str]:
+    # it starts itself anew by its own path, so no other program may load it
+    program = command("usr/bin/packer", ("packer",), suite="bookworm")[-1]
+    return subprocess.run(
+        [program, *args],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1"},
+    )
+
+
+def test_packer_finds_every_template_well_formed(tmp_path: Path) -> None:
+    recipes = {**every_recipe(), **{f"builder-{name}": builder_recipe(name) for name in BUILDERS}}
+    assert len(recipes) >= len(packer_targets()) + len(BUILDERS) - 1
+    for name, recipe in recipes.items():
+        hcl = {path: file for path, file in recipe.items() if path.endswith(".pkr.hcl")}
+        write_tree(hcl, tmp_path / name)
+        done = packer("fmt", "-check", "-diff", str(tmp_path / name))
+        assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
+        (tmp_path / name / "plugins.pkr.hcl").unlink()
+        done = packer("validate", "-syntax-only", str(tmp_path / name))
+        assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
+
+
+def test_packer_would_notice_another_form(tmp_path: Path) -> None:
+    text = builder_recipe("qemu")["source.pkr.hcl"].data.decode()
+    (tmp_path / "a.pkr.hcl").write_text(text.replace("  disk_image ", "  disk_image"))
+    assert packer("fmt", "-check", str(tmp_path)).returncode == 3
+
+
+def test_packer_takes_every_option_of_the_qemu_template(tmp_path: Path) -> None:
+    recipe = builder_recipe("qemu")
+    write_tree(recipe, tmp_path / "r")
+    (tmp_path / "r/plugins.pkr.hcl").unlink()
+    variables = {"base_image": "/x.qcow2", "base_checksum": f"sha256:{'0' * 64}", "ssh_private_key_file": "/dev/null"}
+    (tmp_path / "key").write_text("")
+    options = [word for name, value in variables.items() for word in ("-var", f"{name}={value}")]
+    done = packer("validate", *options, str(tmp_path / "r"))
+    # all that it minds is the key, which is none
+    assert "Unsupported argument" not in done.stdout + done.stderr
+    assert "ssh_private_key_file" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["scripts", "last"])
+def test_shellcheck_has_nothing_to_say_about_the_scripts(name: str) -> None:
+    for script, data in template_files(f"packer/{name}").items():
+        done = subprocess.run(
+            [*command("usr/bin/shellcheck", ("shellcheck",)), "--norc", "--severity=style", "-"],
+            input=data,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{script}: {done.stdout.decode()}"
