@@ -5,15 +5,18 @@ Packer 1.6.6 does not know the block of ``plugins.pkr.hcl`` and the options of l
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from podvm_builder.build.mkosi import write_tree
 from podvm_builder.guest.files import template_files
 from tests.support.debian import command
-from tests.support.plans import packer_targets
+from tests.support.plans import packer_recipe, packer_targets
 from tests.support.templates import BUILDERS, builder_recipe, every_recipe
 
 
@@ -48,17 +51,31 @@ def test_packer_would_notice_another_form(tmp_path: Path) -> None:
     assert packer("fmt", "-check", str(tmp_path)).returncode == 3
 
 
-def test_packer_takes_every_option_of_the_qemu_template(tmp_path: Path) -> None:
-    recipe = builder_recipe("qemu")
-    write_tree(recipe, tmp_path / "r")
+def test_packer_takes_every_option_and_value_of_the_qemu_template(tmp_path: Path) -> None:
+    write_tree(packer_recipe("debian-13/none/libvirt"), tmp_path / "r")
     (tmp_path / "r/plugins.pkr.hcl").unlink()
-    variables = {"base_image": "/x.qcow2", "base_checksum": f"sha256:{'0' * 64}", "ssh_private_key_file": "/dev/null"}
-    (tmp_path / "key").write_text("")
-    options = [word for name, value in variables.items() for word in ("-var", f"{name}={value}")]
-    done = packer("validate", *options, str(tmp_path / "r"))
-    # all that it minds is the key, which is none
-    assert "Unsupported argument" not in done.stdout + done.stderr
-    assert "ssh_private_key_file" in done.stdout + done.stderr
+    (tmp_path / "base").touch()
+    (tmp_path / "key").write_bytes(
+        Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    )
+
+    def validate(checksum: str) -> subprocess.CompletedProcess[str]:
+        values = {
+            "base_image": tmp_path / "base",
+            "base_checksum": checksum,
+            "ssh_private_key_file": tmp_path / "key",
+            "output_directory": tmp_path / "out",
+        }
+        return packer(
+            "validate",
+            *(word for name, value in values.items() for word in ("-var", f"{name}={value}")),
+            str(tmp_path / "r"),
+        )
+
+    done = validate(f"sha256:{hashlib.sha256(b'').hexdigest()}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = validate("sha256:0")
+    assert done.returncode == 1 and "64 hexadecimal digits" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", ["scripts", "last"])
