@@ -35,6 +35,21 @@ def registered(requests: Sequence[tuple[str, ExportRequest]]) -> list[Registered
     ]
 
 
+def check_history(history: str | None) -> None:
+    """See that a history can be read, before a verifier is told what it should record.
+
+    Raises:
+        InputError, FormatError, RemoteError, Lacking: it cannot.
+    """
+    if history is None:
+        return
+    from podvm_builder.publish.history import open_history
+    from podvm_builder.refvalues.ledger import decode_chain
+
+    with open_history(history) as place:
+        decode_chain(place.chain())
+
+
 def keep_record(
     history: str | None, action: str, outcome: Outcome, images: Sequence[RegisteredImage], *, dry_run: bool
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from podvm_builder.cli.common import format_option, print_json
-from podvm_builder.cli.history_options import history_option, keep_record, registered
+from podvm_builder.cli.history_options import check_history, history_option, keep_record, registered
 from podvm_builder.cli.refvalues_options import make_requests, requests_options
 from podvm_builder.cli.verifier_options import Verifier, opened, verifier_options
 
@@ -55,6 +55,7 @@ def command(
             code="PVB659",
             hint=f"they have {', '.join(wanted)}",
         )
+    check_history(history)
     with opened(verifier, trustee=asked["trustee"]) as store:
         outcome = apply(store, list(wanted), lambda stored: plan_push(stored, wanted, replace=replace), dry_run=dry_run)
     keep_record(history, "push", outcome, registered(requests), dry_run=dry_run)

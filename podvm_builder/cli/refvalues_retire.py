@@ -60,6 +60,7 @@ def command(
     staying = make_requests(**{**asked, "measurements": kept})
     stays: list[tuple[str, Mapping[str, Any]]] = [(label, flat_map(one.values())) for label, one in staying]
     leaving = registered(requests)
+    _refuse_both(leaving, kept, registered(staying))
     with opened(verifier, trustee=asked["trustee"]) as store:
         stays += _recorded(history, store.where, leaving)
         outcome = apply(store, list(gone), lambda stored: plan_retire(stored, gone, join(stays)), dry_run=dry_run)
@@ -77,6 +78,17 @@ def _identifying(request: ExportRequest) -> dict[str, Any]:
     values = request.values()
     whose = {one.name for one in values.values if one.register in values.identified_by}
     return {name: value for name, value in flat_map(values).items() if name in whose}
+
+
+def _refuse_both(leaving: Sequence[RegisteredImage], kept: Sequence[Path], staying: Sequence[RegisteredImage]) -> None:
+    """Refuse an image that is to leave and to stay; one that was measured anew has other values."""
+    from podvm_builder.errors import InputError
+
+    for path, one in zip(kept, staying, strict=True):
+        if any(one.values == other.values for other in leaving):
+            raise InputError(
+                f"`--keep {path}` is an image to retire", code="PVB659", hint="leave out the one or the other"
+            )
 
 
 def _recorded(

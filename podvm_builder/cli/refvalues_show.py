@@ -12,6 +12,7 @@ from podvm_builder.cli.refvalues_options import LIMIT, read_document
 from podvm_builder.refvalues.registry import FlatMap
 
 _MAX_KEY = 64 << 10
+_MAX_FILES = 4096
 
 
 @click.command()
@@ -59,9 +60,21 @@ def _checked(file: Path, key: Path) -> tuple[str, FlatMap]:
 
 
 def _read(file: Path) -> tuple[str, FlatMap]:
+    from podvm_builder.errors import FormatError
     from podvm_builder.refvalues.formats import read_any, read_folder
 
     if not file.is_dir():
         return read_any(read_document(file))
-    paths = sorted(path for path in file.rglob("*") if path.is_file())
-    return read_folder({path.relative_to(file).as_posix(): read_file(path, limit=LIMIT) for path in paths})
+    found: dict[str, bytes] = {}
+    left = LIMIT
+    for path in file.rglob("*"):
+        if path.is_file():
+            data = read_file(path, limit=LIMIT)
+            left -= len(data)
+            if left < 0 or len(found) == _MAX_FILES:
+                raise FormatError(
+                    f"the folder has more than {_MAX_FILES} files or {LIMIT >> 20} MiB: no folder of ours",
+                    code="PVB607",
+                )
+            found[path.relative_to(file).as_posix()] = data
+    return read_folder(dict(sorted(found.items())))

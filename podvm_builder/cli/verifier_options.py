@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,7 +104,13 @@ def opened(verifier: Verifier, *, trustee: str) -> Iterator[Store]:
             name=verifier.name or DEFAULTS.name,
             namespace=verifier.namespace or DEFAULTS.namespace,
         )
-        yield ConfigMapStore(verifier.manifest, version=parse_version(trustee), options=options)
+        named = {"name": verifier.name, "namespace": verifier.namespace}
+        yield ConfigMapStore(
+            verifier.manifest,
+            version=parse_version(trustee),
+            options=options,
+            metadata={key: value for key, value in named.items() if value is not None},
+        )
         return
     from podvm_builder.publish.address import parse_address
     from podvm_builder.publish.connect import open_store
@@ -141,11 +148,24 @@ def _token(verifier: Verifier) -> str | None:
         )
     if verifier.admin_token is not None:
         path = verifier.admin_token
-        return read_token(read_file(path, limit=_MAX_SECRET), name=f"`{path}`")
+        token = read_token(read_file(path, limit=_MAX_SECRET), name=f"`{path}`")
+        _warn_of_readers(path)
+        return token
     if verifier.admin_key is not None:
         path = verifier.admin_key
-        return sign_token(read_file(path, limit=_MAX_SECRET), name=f"`{path}`", now=int(time.time()))
+        token = sign_token(read_file(path, limit=_MAX_SECRET), name=f"`{path}`", now=int(time.time()))
+        _warn_of_readers(path)
+        return token
     return None
+
+
+def _warn_of_readers(path: Path) -> None:
+    """Say on stderr where everybody on this machine can read a secret; it is used all the same."""
+    from podvm_builder.report.text import printable
+
+    mode = path.stat().st_mode
+    if stat.S_ISREG(mode) and mode & stat.S_IROTH:
+        click.echo(printable(f"caution: every user of this machine can read `{path}`: chmod o-r"), err=True)
 
 
 def _certificates(path: Path) -> str:

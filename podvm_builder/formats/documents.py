@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from podvm_builder.errors import FormatError
 from podvm_builder.formats.facts import facts_from_json, facts_to_json
+from podvm_builder.formats.json_names import once
 from podvm_builder.model.measurement import Basis, Identification, Measurement, MeasurementSet, Status
 from podvm_builder.model.region import Region
 
@@ -97,12 +98,12 @@ def parse_measurements(data: bytes) -> MeasurementSet:
     """Read the bytes of a ``measurements.json``.
 
     Raises:
-        FormatError: not UTF-8 JSON, too large, or not this schema; the message names the key.
+        FormatError: not UTF-8 JSON, a name that stands twice, too large, or not this schema; the message names the key.
     """
     if len(data) > MAX_DOCUMENT:
         raise FormatError(f"measurements: larger than {MAX_DOCUMENT} bytes", code=CODE)
     try:
-        value = json.loads(data)
+        value = json.loads(data, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"measurements: not JSON: {error}", code=CODE) from error
     return measurements_from_json(value)

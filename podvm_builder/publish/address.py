@@ -92,10 +92,14 @@ def parse_address(url: str, *, insecure: bool = False) -> Address:
 def _problem(parts: SplitResult) -> str | None:
     if parts.scheme not in _PORTS:
         return f"the scheme is one of {', '.join(_PORTS)}"
+    if not (parts.netloc + parts.path).isascii():
+        return "it is not ASCII: write the host in its `xn--` form, and the path in percent signs"
     if not parts.hostname or any(char.isspace() or not char.isprintable() for char in parts.netloc + parts.path):
         return "there is no host in it"
     if parts.username is not None or parts.password is not None:
         return "credentials are given as files, never in an address"
+    if not all(0 < len(label) < 64 for label in parts.hostname.removesuffix(".").split(".")):
+        return "a part of the host's name is empty, or longer than 63 characters"
     if parts.query or parts.fragment:
         return "it ends with the path"
     if parts.scheme.startswith("grpc") and parts.path.strip("/"):
@@ -106,8 +110,10 @@ def _problem(parts: SplitResult) -> str | None:
 
 
 def _wrong(url: str, why: str) -> InputError:
+    # a password must not get into a log
+    shown = f"…@{url.rpartition('@')[2]}" if "@" in url else url
     return InputError(
-        f"`{url}` is not the address of a verifier: {why}",
+        f"`{shown}` is not the address of a verifier: {why}",
         code=CODE,
         hint="e.g. https://kbs.example.org:8080 for a KBS, grpc://127.0.0.1:50003 for an RVPS",
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from podvm_builder.errors import FormatError, Place
+from podvm_builder.errors import FormatError, InputError, Place
 from podvm_builder.refvalues import records
 from podvm_builder.refvalues.registry import MAX_DOCUMENT, ExportOptions, wrong
 from podvm_builder.refvalues.trustee import ARRAY_KEY, KEYED_KEY, read_operator_configmap
@@ -29,13 +29,17 @@ class ConfigMapStore:
         path: the file; it is made where it is absent.
         version: Trustee's, which decides the form of the records.
         options: name and namespace of a ConfigMap that is made, and the expiration of records that change.
+        metadata: ``name`` and ``namespace`` that one must have which is there already; those left out may be any.
     """
 
-    def __init__(self, path: Path, *, version: Version, options: ExportOptions) -> None:
+    def __init__(
+        self, path: Path, *, version: Version, options: ExportOptions, metadata: Mapping[str, str] | None = None
+    ) -> None:
         """Keep the parts; the file is read when values are."""
         self._path = path
         self._version = version
         self._options = options
+        self._metadata = dict(metadata or {})
         self._key = KEYED_KEY if version >= records.KEYED_SINCE else ARRAY_KEY
 
     @property
@@ -47,7 +51,7 @@ class ConfigMapStore:
         """Return the values of those names that are in the file.
 
         Raises:
-            InputError: PVB320, it cannot be read.
+            InputError: PVB320, it cannot be read; PVB605, it has another name or namespace than it must have.
             FormatError: PVB607, it is no such manifest, or has the records of other versions.
         """
         _, values = self._load()
@@ -89,6 +93,15 @@ class ConfigMapStore:
         except FormatError as error:
             error.place = Place(file=str(self._path))
             raise
+        for key, wanted in self._metadata.items():
+            found = manifest.get("metadata", {}).get(key)
+            if found != wanted:
+                raise InputError(
+                    f"the ConfigMap has the {key} `{found}`, not `{wanted}`",
+                    code="PVB605",
+                    place=Place(file=str(self._path)),
+                    hint=f"leave `--{key}` out, which is for a new file, or name another file",
+                )
         return manifest, values
 
     def _new(self) -> dict[str, Any]:

@@ -25,8 +25,15 @@ def admit(flags: Collection[str], allow: Collection[str]) -> None:
         allow: words of :data:`ALLOWANCES`.
 
     Raises:
-        Finding: PVB608, naming every reason that was not let pass.
+        Finding: PVB608, naming every reason that was not let pass, or a flag whose meaning is not known here.
     """
+    unknown = sorted(set(flags) - _REASONS.keys())
+    if unknown:
+        raise Finding(
+            f"the image has flags that are not known here: {', '.join(f'`{flag}`' for flag in unknown)}",
+            code="PVB608",
+            hint=f"`flags` may hold {', '.join(_REASONS)}; a newer podvm-build may know more",
+        )
     refused = [(word, reason) for word, reason in refusals(flags).items() if word not in allow]
     if refused:
         raise Finding(

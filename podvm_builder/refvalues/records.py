@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from podvm_builder.formats.json_names import once
 from podvm_builder.model.refvalue import ReferenceValues
 from podvm_builder.refvalues.registry import MAX_DOCUMENT, TIME, FlatMap, wrong
 from podvm_builder.refvalues.versions import Version
@@ -139,11 +140,12 @@ def parse_json(data: bytes, what: str) -> object:
     """Read JSON that can be written again.
 
     Raises:
-        FormatError: too large, not JSON, or a document of ours that is no reference value (PVB607).
+        FormatError: too large, not JSON, a name that stands twice, or a document of ours that is no reference value
+            (PVB607).
     """
     bounded(data, what)
     try:
-        value: object = json.loads(data, parse_constant=_no_constant)
+        value: object = json.loads(data, parse_constant=_no_constant, object_pairs_hook=once)
         # what could not be written again: an escaped half of a surrogate pair, a number beyond the largest
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:

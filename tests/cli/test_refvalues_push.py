@@ -152,3 +152,56 @@ def test_a_failure_half_way_exits_5_and_says_what_is_there(tmp_path: Path, capsy
         assert said.out == ""
         assert "error[PVB654]" in said.err
         assert "written: `rtmr_1`; not written: `rtmr_2`, `mr_td`" in said.err
+
+
+def test_a_flag_in_a_name_that_stands_twice_does_not_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = write(tmp_path / "a.json", snp_set())
+    text = Path(image).read_text(encoding="utf-8")
+    Path(image).write_text(text.replace('"flags"', '"flags": ["selftest"], "flags"', 1), encoding="utf-8")
+    assert run(["refvalues", "push", image, "--manifest", str(tmp_path / "m.yaml")]) == 2
+    assert "error[PVB202]" in (said := capsys.readouterr().err)
+    assert "`flags` twice" in said
+    assert not (tmp_path / "m.yaml").exists()
+
+
+def test_values_of_a_name_that_stands_twice_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "values.json"
+    file.write_text('{"mr_td": ["aa"], "mr_td": ["bb"]}', encoding="utf-8")
+    assert run(["refvalues", "show", str(file)]) == 2
+    assert "error[PVB607]" in capsys.readouterr().err
+
+
+def test_a_name_of_another_configmap_is_not_ignored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image, manifest = write(tmp_path / "a.json", tdx_set()), str(tmp_path / "m.yaml")
+    push = ["refvalues", "push", image, "--manifest", manifest]
+    assert run([*push, "--name", "one"]) == 0
+    assert run([*push, "--name", "one"]) == 0
+    assert run(push) == 0
+    capsys.readouterr()
+    assert run([*push, "--name", "two"]) == 2
+    assert "error[PVB605]" in capsys.readouterr().err
+
+
+def test_a_token_that_everybody_can_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image, token = write(tmp_path / "a.json", tdx_set()), tmp_path / "token"
+    token.write_text("abc.def.ghi\n", encoding="ascii")
+    with kbs() as running:
+        push = ["refvalues", "push", image, "--url", running.url, "--admin-token", str(token), "--dry-run"]
+        token.chmod(0o644)
+        run(push)
+        said = capsys.readouterr().err
+        assert f"caution: every user of this machine can read `{token}`" in said
+        assert "abc.def" not in said
+        token.chmod(0o640)
+        run(push)
+        assert "caution" not in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_ours_is_not_read_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podvm_builder.cli.refvalues_show._MAX_FILES", 2)
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"{}")
+    assert run(["refvalues", "show", str(tmp_path)]) == 2
+    assert "error[PVB607]: the folder has more than 2 files" in capsys.readouterr().err

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from podvm_builder.cli.app import run
+from podvm_builder.errors import InputError
 from podvm_builder.model.event import Event
+from podvm_builder.publish.history import FolderHistory
 from podvm_builder.refvalues.trustee import read_operator_configmap
 from tests.cli.test_refvalues_push import other_tdx_set, write
 from tests.support.measurement_sets import measurement_set, predicted, snp_set, tdx_set
@@ -144,11 +146,13 @@ def test_a_history_knows_which_images_stay(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_a_history_that_cannot_be_kept_says_that_the_verifier_was_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def add(*_: object) -> None:
+        raise InputError("somebody was faster", code="PVB667")
+
     history = tmp_path / "history"
-    history.mkdir()
-    (history / "000001-push.json").write_text("{}", encoding="utf-8")
+    monkeypatch.setattr(FolderHistory, "add", add)
     with kbs() as running:
         arguments = ["refvalues", "push", write(tmp_path / "a.json", snp_set()), "--url", running.url]
         assert run([*arguments, "--history", str(history)]) == 2
@@ -195,3 +199,26 @@ def test_diff_names_what_moved_from_the_events(tmp_path: Path, capsys: pytest.Ca
     said = capsys.readouterr().out
     assert "tpm_pcr11 changes: tpm.pcr11 is another one\n" in said
     assert "  because of section .cmdline\n" in said
+
+
+def test_a_place_that_is_no_history_is_refused_before_the_verifier_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write(tmp_path / "a.json", tdx_set())
+    with kbs() as running:
+        broken = tmp_path / "broken"
+        broken.mkdir()
+        (broken / "000001-push.json").write_text("{}", encoding="utf-8")
+        for place in (image, "oci://bad", str(broken)):
+            assert run(["refvalues", "push", image, "--url", running.url, "--history", place]) == 2
+            assert "was told" not in capsys.readouterr().err
+        assert running.rvps.values == {}
+
+
+def test_an_image_does_not_leave_and_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = write(tmp_path / "a.json", tdx_set())
+    with kbs() as running:
+        running.rvps.values = {"rtmr_1": ["02" * 48]}
+        assert run(["refvalues", "retire", image, "--keep", image, "--url", running.url]) == 2
+        assert "error[PVB659]" in capsys.readouterr().err
+        assert running.rvps.values == {"rtmr_1": ["02" * 48]}

@@ -47,6 +47,12 @@ def test_addresses(url: str, said: str) -> None:
         "ftp://127.0.0.1",
         "http://",
         "http://user:pass@127.0.0.1",
+        "http://user:pass@127.0.0.1:99999",
+        "ftp://user:pass@127.0.0.1",
+        "http://127.0.0.1/\u00fc",
+        "https://\u00fc.example.org",
+        "https://kbs..example.org",
+        f"https://{'k' * 64}.example.org",
         "http://127.0.0.1/?a=b",
         "http://127.0.0.1/#a",
         "http://127.0.0.1:99999",
@@ -167,3 +173,13 @@ def test_https_with_a_certificate_authority_of_ones_own(certificate: Path, monke
         with open_store(address, trustee="0.21") as store, pytest.raises(RemoteError, match="not trusted") as caught:
             store.read(["a"])
         assert caught.value.code == "PVB653"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://user:geheim@127.0.0.1", "http://u:geheim@h:99999", "ftp://u:geheim@h", "u:geheim@h"]
+)
+def test_a_password_in_an_address_is_not_said_again(url: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_address(url)
+    assert caught.value.code == "PVB656"
+    assert "geheim" not in f"{caught.value.message} {caught.value.hint}"

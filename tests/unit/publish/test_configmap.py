@@ -104,3 +104,18 @@ def test_any_values_are_read_back(tmp_path_factory: pytest.TempPathFactory, valu
     push(path, values, (0, 21))
     if values:
         assert read_local_json(yaml.safe_load(path.read_bytes())["data"]["reference_value"].encode()) == values
+
+
+@pytest.mark.parametrize("key", ["name", "namespace"])
+def test_a_file_of_another_configmap_is_not_taken_for_the_one_that_was_named(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "values.yaml"
+    push(path, {"mr_td": ["01" * 48]}, (0, 21), ExportOptions(name="values", namespace="coco"))
+    before = path.read_bytes()
+    ours = {"name": "values", "namespace": "coco"}
+    store = ConfigMapStore(path, version=(0, 21), options=DEFAULTS, metadata=ours)
+    assert store.read(["mr_td"]) == {"mr_td": ["01" * 48]}
+    store = ConfigMapStore(path, version=(0, 21), options=DEFAULTS, metadata={**ours, key: "other"})
+    with pytest.raises(InputError) as caught:
+        store.write({"mr_td": ["02" * 48]})
+    assert caught.value.code == "PVB605"
+    assert path.read_bytes() == before

@@ -119,3 +119,12 @@ def test_any_text_gives_facts_or_an_input_error(text: str) -> None:
 
 def test_what_is_derived_comes_from_facts() -> None:
     assert {fact for fact, _ in DERIVED.values()} <= FACTS.keys()
+
+
+@pytest.mark.parametrize("flag", ["Selftest", "from-a-newer-release", ""])
+def test_a_flag_that_is_not_known_is_no_leave(flag: str) -> None:
+    every = frozenset(ALLOWANCES)
+    with pytest.raises(Finding) as caught:
+        export(request(snp_set(flags=(flag,)), allow=every), "rvps-sample")
+    assert caught.value.code == "PVB608"
+    assert f"`{flag}`" in caught.value.message
