@@ -52,7 +52,7 @@ class ContractItem:
     path: str
     """In the image, without the leading slash."""
     kind: str
-    """``program``, ``file``, ``folder``, ``link``, ``unit`` or ``absent``."""
+    """``program``, ``file``, ``folder``, ``link``, ``unit``, ``module`` or ``absent``."""
     said: str
     """What the contract is."""
     differs: str
@@ -62,6 +62,8 @@ class ContractItem:
     """Texts that the file must hold, whatever the width of spaces."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Of a unit: section and key, with a dot between, to the value."""
+    without: tuple[str, ...] = ()
+    """Of a unit: sections and keys that it must not set."""
     started: bool = False
     """Of a unit: whether it must be started sooner or later."""
     target: str = ""
@@ -70,6 +72,11 @@ class ContractItem:
     """Setting of the profile that may mask a unit."""
     features: tuple[str, ...] = ()
     """Only images with one of these features have it; all if empty."""
+
+    @property
+    def module(self) -> str:
+        """Of a module: its name, as the kernel spells it."""
+        return self.path.rpartition("/")[2].removesuffix(".ko").replace("-", "_")
 
 
 def lint_facts(row: Row) -> LintFacts:
@@ -117,9 +124,9 @@ def contract_item(row: Row) -> ContractItem:
     """
     row.only(
         *("group", "path", "kind", "said", "differs", "mode", "contains", "settings", "started", "features"),
-        *("target", "choice"),
+        *("target", "choice", "without"),
     )
-    if row.text("kind") not in ("program", "file", "folder", "link", "unit", "absent"):
+    if row.text("kind") not in ("program", "file", "folder", "link", "unit", "module", "absent"):
         raise row.wrong(f"`kind` is `{row.text('kind')}`")
     mode = row.maybe("mode")
     return ContractItem(
@@ -131,6 +138,7 @@ def contract_item(row: Row) -> ContractItem:
         mode=None if mode is None else int(mode, 8),
         contains=row.texts("contains"),
         settings=row.row("settings").text_map(),
+        without=row.texts("without"),
         started=row.has("started") and row.flag("started"),
         features=row.texts("features"),
         target=row.maybe("target") or "",

@@ -8,6 +8,7 @@ from podvm_builder.catalog.lint_facts import ContractItem
 from podvm_builder.formats.filetree import Kind, TreeEntry
 from podvm_builder.guest.unit_check import Fault, unit_faults
 from podvm_builder.guest.unit_tree import Unit
+from podvm_builder.lint.kernel import has_kernel, module_path
 from podvm_builder.lint.known import Known
 from podvm_builder.lint.rule import Hit, rule
 from podvm_builder.lint.subject import Files, Need, Subject
@@ -57,14 +58,23 @@ def contract_differs(subject: Subject, known: Known) -> Iterator[Hit]:
 
 
 def items_of(subject: Subject, known: Known) -> Iterator[ContractItem]:
-    """Yield the items that an image of these features must have."""
+    """Yield the items that an image of these features must have, modules only where there is a kernel."""
+    kernel = has_kernel(subject.root)
     for item in known.contract:
+        if item.kind == "module" and not kernel:
+            continue
         if not item.features or set(item.features) & set(subject.about.features):
             yield item
 
 
 def entry_of(item: ContractItem, files: Files) -> tuple[str, TreeEntry] | None:
-    """Return what stands at an item's path: links are followed, unless the item is one."""
+    """Return what stands at an item's path: links are followed, unless the item is one.
+
+    Of a module, the file, or the list of what is compiled in.
+    """
+    if item.kind == "module":
+        path = module_path(item.module, files)
+        return None if path is None else (path, files.entries[path])
     if item.kind == "link":
         entry = files.entries.get(item.path)
         return None if entry is None else (item.path, entry)
@@ -116,6 +126,9 @@ def _unit(item: ContractItem, files: Files) -> Iterator[str]:
     for key, value in item.settings.items():
         if value not in _values(unit, key):
             yield f"`{name}` has no `{key.partition('.')[2]}={value}`"
+    for key in item.without:
+        if _values(unit, key):
+            yield f"`{name}` has `{key.partition('.')[2]}=`, which the contract rules out"
 
 
 def _values(unit: Unit, key: str) -> list[str]:

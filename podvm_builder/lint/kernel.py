@@ -91,6 +91,24 @@ def credential_import(subject: Subject, _: Known) -> Iterator[Hit]:
         yield COMMAND_LINE, "systemd imports credentials that the host gives by SMBIOS and fw_cfg (systemd-creds(1))"
 
 
+def module_path(name: str, files: Files) -> str | None:
+    """Return the path of a module, or of the list that says it is compiled in; None if the kernel has it in no way."""
+    for path in files.entries:
+        match = _FILE.search(path) if path.startswith(f"{_MODULES}/") else None
+        if match is not None and _spelt(match[1]) == name:
+            return path
+    for version in files.linked.list(_MODULES):
+        path = f"{_MODULES}/{version}/modules.builtin"
+        if name in _held((files.text(path) or "").split()):
+            return path
+    return None
+
+
+def has_kernel(files: Files) -> bool:
+    """Say whether a tree has a kernel's modules of its own; a container's has not."""
+    return bool(files.linked.list(_MODULES))
+
+
 def _absent(subject: Subject, known: Known, wanted: Iterable[str], setting: str) -> Iterator[str]:
     """Yield drivers that are neither modules nor compiled in; of a recipe, those that its patterns leave out."""
     if subject.settings is not None:

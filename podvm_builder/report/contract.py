@@ -50,6 +50,9 @@ def _found(item: ContractItem, files: Files) -> Iterator[str]:
         yield "absent" if item.kind == "absent" else "**missing**"
         return
     path, entry = found
+    if item.kind == "module":
+        yield "compiled in" if path.endswith("/modules.builtin") else "module"
+        return
     if item.kind == "unit" and entry.size == 0:
         yield "masked"
     elif entry.kind is Kind.LINK:

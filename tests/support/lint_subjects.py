@@ -99,6 +99,7 @@ def good_files() -> dict[str, MemoryFile]:
         f"{LIB}sockets.target.wants/dbus.socket": link("../dbus.socket"),
         f"{MODULES}/modules.builtin": text(
             "kernel/drivers/char/tpm/tpm_tis.ko\nkernel/drivers/char/tpm/tpm_crb.ko\nkernel/drivers/nvme/host/nvme.ko\n"
+            "kernel/fs/ext4/ext4.ko\nkernel/drivers/block/loop.ko\n"
         ),
         **{
             f"{MODULES}/kernel/{path}.ko": text("module")
@@ -107,6 +108,14 @@ def good_files() -> dict[str, MemoryFile]:
                 "drivers/virt/coco/tsm",
                 "drivers/net/virtio_net",
                 "drivers/md/dm-verity",
+                "drivers/md/dm-crypt",
+                "drivers/md/dm-integrity",
+                "drivers/net/veth",
+                "drivers/net/vxlan/vxlan",
+                "fs/nfs/nfs",
+                "fs/nfs/nfsv4",
+                "fs/overlayfs/overlay",
+                "fs/xfs/xfs",
             )
         },
         **{path: MemoryFile(data=file.data, mode=file.mode) for path, file in payload(plan, selftest()).items()},

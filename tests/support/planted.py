@@ -285,5 +285,11 @@ PLANTED: list[tuple[str, str, Plant]] = [
         ),
     ),
     ("PVB861", "does not say", plant({"etc/agent-config.toml": text("server_addr = 'vsock://-1:1024'\n")})),
+    (
+        "PVB861",
+        "`kata-agent.service` has `PrivateTmp=`",
+        plant({f"{ETC}kata-agent.service.d/x.conf": text("[Service]\nPrivateTmp=yes\n")}),
+    ),
+    ("PVB860", "/fs/nfs/nfs.ko` is not there", plant({f"{MODULES}/kernel/fs/nfs/nfs.ko": None})),
     ("PVB863", "do not fit", plant({"usr/sbin/ip": MemoryFile(data=PROGRAM.data[:90], mode=0o755)})),
 ]

@@ -46,6 +46,11 @@ def test_boot_phases_that_are_asked_for() -> None:
     assert {one.code for one in findings(image(PHASES | unmasked))} == {"PVB848"}
 
 
+def test_modules_are_asked_only_of_a_tree_with_a_kernel() -> None:
+    modules = {path: None for path in good_files() if path.startswith(f"{MODULES}/")}
+    assert "PVB860" not in {one.code for one in findings(image(modules))}
+
+
 # profiles name them: none is ever given another meaning
 CODES = (
     *("PVB810", "PVB811", "PVB812", "PVB813", "PVB814", "PVB815", "PVB816", "PVB818"),
