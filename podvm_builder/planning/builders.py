@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from podvm_builder.catalog.entries import Catalogue
+from dataclasses import replace
+
+from podvm_builder.catalog.entries import Catalogue, Evidence
 from podvm_builder.errors import InputError
 from podvm_builder.model.axes import Target
 
@@ -38,3 +40,20 @@ def choose_builder(target: Target, catalogue: Catalogue, asked: str | None) -> s
             hint="leave `--builder packer` out" if distro.builder == "mkosi" else "build for another cloud",
         )
     return builder
+
+
+def evidence_of(builder: str, evidence: Evidence) -> Evidence:
+    """Return what evidence says of a builder's image: of a changed vendor's image, nothing.
+
+    Its boot loader and kernel are measured, but nothing ties them to the root file system, which is written to.
+    """
+    if builder != "packer":
+        return evidence
+    return replace(
+        evidence,
+        promised=(),
+        by=(),
+        reason="the image is a vendor's, changed in a running machine: what is measured of its boot loader and kernel "
+        "does not cover its root file system",
+        source="podvm-build documentation, Packer",
+    )

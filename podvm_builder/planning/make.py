@@ -24,7 +24,7 @@ from podvm_builder.model.plan import (
 )
 from podvm_builder.planning import rules
 from podvm_builder.planning.ask import Asked, ask
-from podvm_builder.planning.builders import choose_builder
+from podvm_builder.planning.builders import choose_builder, evidence_of
 from podvm_builder.planning.guest_rules import check_guest
 from podvm_builder.planning.identity import identities
 from podvm_builder.planning.matrix import expand
@@ -98,7 +98,7 @@ def _plan(target: Target, profile: str, catalogue: Catalogue, asked: Asked) -> P
     builder = choose_builder(target, catalogue, asked.builder)
     merged = merge([*_fragments(target, catalogue), *asked.fragments])
     _check(target, merged, catalogue)
-    evidence = _evidence(target, merged, catalogue)
+    evidence = evidence_of(builder, _evidence(target, merged, catalogue))
     return Plan(
         target=target,
         profile=profile,

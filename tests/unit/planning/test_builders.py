@@ -52,6 +52,13 @@ def test_the_builder_is_part_of_the_plan() -> None:
     assert [origin.layer for origin in theirs.origins["builder"]] == ["distro debian-13", "--builder"]
 
 
+def test_no_register_is_promised_of_a_changed_vendor_image() -> None:
+    ours, theirs = selftest_plan("debian-13/snp/azure").evidence, packer_plan("debian-13/snp/azure").evidence
+    assert ours.identifies and not theirs.identifies
+    assert (theirs.kind, theirs.promised, theirs.by) == (ours.kind, (), ())
+    assert "root file system" in theirs.reason
+
+
 def test_a_level_is_of_one_builder() -> None:
     known = replace(catalogue(), proofs=(Proof(level="booted", targets=(str(TARGET),), test="x", builder="packer"),))
     assert known.level(TARGET) == known.level(TARGET, "mkosi") == "planned"
