@@ -51,8 +51,9 @@ def test_packer_would_notice_another_form(tmp_path: Path) -> None:
     assert packer("fmt", "-check", str(tmp_path)).returncode == 3
 
 
-def test_packer_takes_every_option_and_value_of_the_qemu_template(tmp_path: Path) -> None:
-    write_tree(packer_recipe("debian-13/none/libvirt"), tmp_path / "r")
+@pytest.mark.parametrize("target", [target for target in packer_targets() if target.endswith("/libvirt")])
+def test_packer_takes_every_option_and_value_of_the_qemu_template(target: str, tmp_path: Path) -> None:
+    write_tree(packer_recipe(target), tmp_path / "r")
     (tmp_path / "r/plugins.pkr.hcl").unlink()
     (tmp_path / "base").touch()
     (tmp_path / "key").write_bytes(

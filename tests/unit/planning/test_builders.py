@@ -12,7 +12,7 @@ from podvm_builder.errors import InputErrors
 from podvm_builder.model.axes import Target
 from podvm_builder.planning.builders import choose_builder
 from podvm_builder.planning.make import make_plans
-from tests.support.plans import packer_plan, selftest_plan
+from tests.support.plans import packer_plan, packer_targets, selftest_plan
 
 TARGET = Target.parse("debian-13/none/libvirt")
 
@@ -57,6 +57,13 @@ def test_no_register_is_promised_of_a_changed_vendor_image() -> None:
     assert ours.identifies and not theirs.identifies
     assert (theirs.kind, theirs.promised, theirs.by) == (ours.kind, (), ())
     assert "root file system" in theirs.reason
+
+
+def test_every_template_has_the_level_that_its_tests_prove() -> None:
+    for target in packer_targets():
+        plan = packer_plan(target)
+        if plan.distro.name == "debian" and plan.target.cloud in ("aws", "azure", "gcp", "libvirt"):
+            assert plan.level == ("validated" if plan.target.cloud == "libvirt" else "rendered")
 
 
 def test_a_level_is_of_one_builder() -> None:
