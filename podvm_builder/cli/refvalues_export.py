@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from podvm_builder.cli.input_files import read_file
-from podvm_builder.cli.refvalues_options import make_joined, requests_options
+from podvm_builder.cli.refvalues_options import make_joined, requests_options, warn_of_expiration
 from podvm_builder.errors import InputError
 from podvm_builder.refvalues import FORMATS, ExportOptions, export
 from podvm_builder.refvalues.registry import DEFAULTS
@@ -90,6 +90,7 @@ def command(
         product=product,
         personalization=personalization,
     )
+    warn_of_expiration(expires)
     request = make_joined(options=options, **asked)
     document = export(request, to)
     if isinstance(document, bytes):

@@ -16,7 +16,7 @@ from podvm_builder.model.measurement import MeasurementSet
 from podvm_builder.refvalues.admission import ALLOWANCES
 from podvm_builder.refvalues.facts import parse_facts
 from podvm_builder.refvalues.policies import KINDS, POLICIES
-from podvm_builder.refvalues.registry import DEFAULTS, ExportOptions, ExportRequest
+from podvm_builder.refvalues.registry import DEFAULTS, TIME, ExportOptions, ExportRequest
 from podvm_builder.refvalues.versions import NEWEST, SUPPORTED
 
 LIMIT = 64 << 20
@@ -137,6 +137,14 @@ def make_joined(**asked: Any) -> ExportRequest:
 
     requests = [request for _, request in make_requests(**asked)]
     return replace(requests[0], measurements=union([one.measurements for one in requests]))
+
+
+def warn_of_expiration(expiration: str) -> None:
+    """Say on stderr where records have expired before they are written; the time is valid."""
+    import time
+
+    if expiration < time.strftime(TIME, time.gmtime()):
+        click.echo(f"caution: `--expires {expiration}` is past, and Trustee before 0.16 heeds that", err=True)
 
 
 def read_measurements(path: Path) -> MeasurementSet:

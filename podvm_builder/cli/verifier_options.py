@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from podvm_builder.cli.input_files import read_file
+from podvm_builder.cli.refvalues_options import warn_of_expiration
 from podvm_builder.errors import InputError
 from podvm_builder.refvalues.registry import DEFAULTS, ExportOptions
 
@@ -104,6 +105,7 @@ def opened(verifier: Verifier, *, trustee: str) -> Iterator[Store]:
             name=verifier.name or DEFAULTS.name,
             namespace=verifier.namespace or DEFAULTS.namespace,
         )
+        warn_of_expiration(options.expiration)
         named = {"name": verifier.name, "namespace": verifier.namespace}
         yield ConfigMapStore(
             verifier.manifest,

@@ -196,6 +196,10 @@ def open_history(place: str) -> Iterator[History]:
         InputError: PVB324 or PVB700, it is no such place; PVB667, the reference has a digest.
         Lacking: PVB710, the libraries for registries are not installed.
     """
+    if not place.strip():
+        raise InputError(
+            "the history has an empty name", code="PVB324", hint=f"name a folder, or {SCHEME}HOST/REPOSITORY:TAG"
+        )
     if not place.startswith(SCHEME):
         yield FolderHistory(Path(place))
         return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 from podvm_builder.refvalues import records
 from podvm_builder.refvalues.records import KEYED_SINCE, VERSION, dump, flat_map
@@ -130,6 +131,7 @@ def read_operator_configmap(data: bytes) -> FlatMap:
 
     records.bounded(data, "operator-configmap")
     try:
+        _refuse_doubled(yaml.compose(data, Loader=yaml.SafeLoader))
         manifest = yaml.safe_load(data)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise wrong(f"operator-configmap: not YAML: {error}") from error
@@ -142,6 +144,26 @@ def read_operator_configmap(data: bytes) -> FlatMap:
         raise wrong(f"operator-configmap: neither `{KEYED_KEY}` nor `{ARRAY_KEY}` is a text")
     read = records.read_keyed if keys == [KEYED_KEY] else records.read_array
     return read(content[keys[0]].encode(), keys[0])
+
+
+def _refuse_doubled(root: Any) -> None:
+    """Refuse a name that stands twice in one mapping: one value would be lost when the file is written."""
+    import yaml
+
+    todo, seen = [root], set()
+    while todo:
+        node = todo.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"`{twice[:100]}` stands twice")
+            todo += [value for _, value in node.value]
+        else:
+            todo += node.value
 
 
 def _yaml_text(text: str) -> str:

@@ -19,13 +19,14 @@ from podvm_builder.refvalues.values import accepted_rows
 SCHEME = "rvps:///"
 _NAMES = {"snp.launch_digest": "snp/measurement", "tdx.mrtd": "tdx/mr_td"}
 _TAG_LENGTH = 16
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 
 
 def rvps_uri(request: ExportRequest) -> bytes:
     """Return the map of names to hex texts, of the registers that the policy compares.
 
     Raises:
-        InputError: there is no tag (PVB605).
+        InputError: there is no tag, or it is none (PVB605).
         Finding: a name would have two values (PVB609), or as :func:`.values.reference_values`.
     """
     request.values()  # what may not be exported is refused there
@@ -33,6 +34,10 @@ def rvps_uri(request: ExportRequest) -> bytes:
     if not tag:
         raise InputError(
             "the measurements carry no identity to tag `rvps:///` names with", code="PVB605", hint="give `--uri-tag`"
+        )
+    if re.fullmatch(_TAG, tag) is None:
+        raise InputError(
+            f"the image's identity `{tag}` is no tag of an `rvps:///` name", code="PVB605", hint="give `--uri-tag`"
         )
     found: dict[str, str] = {}
     for check in request.rules().named:

@@ -205,3 +205,12 @@ def test_a_folder_that_is_not_ours_is_not_read_whole(
         (tmp_path / name).write_bytes(b"{}")
     assert run(["refvalues", "show", str(tmp_path)]) == 2
     assert "error[PVB607]: the folder has more than 2 files" in capsys.readouterr().err
+
+
+def test_a_time_that_is_past_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = write(tmp_path / "a.json", tdx_set())
+    for command in (["push", image, "--manifest", str(tmp_path / "m.yaml")], ["export", image, "--to", "local-json"]):
+        assert run(["refvalues", *command, "--expires", "2020-01-01T00:00:00Z"]) == 0
+        assert "caution: `--expires 2020-01-01T00:00:00Z` is past" in capsys.readouterr().err
+        assert run(["refvalues", *command, "--expires", "2099-01-01T00:00:00Z"]) == 0
+        assert "is past" not in capsys.readouterr().err

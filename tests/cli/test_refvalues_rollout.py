@@ -209,7 +209,7 @@ def test_a_place_that_is_no_history_is_refused_before_the_verifier_is_told(
         broken = tmp_path / "broken"
         broken.mkdir()
         (broken / "000001-push.json").write_text("{}", encoding="utf-8")
-        for place in (image, "oci://bad", str(broken)):
+        for place in (image, "oci://bad", "", str(broken)):
             assert run(["refvalues", "push", image, "--url", running.url, "--history", place]) == 2
             assert "was told" not in capsys.readouterr().err
         assert running.rvps.values == {}

@@ -119,3 +119,16 @@ def test_a_file_of_another_configmap_is_not_taken_for_the_one_that_was_named(tmp
         store.write({"mr_td": ["02" * 48]})
     assert caught.value.code == "PVB605"
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("line", ["kind: ConfigMap", "data: {}", "data:\n  reference_value: '{}'"])
+def test_a_manifest_with_a_name_twice_is_not_written_again(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "values.yaml"
+    push(path, {"mr_td": ["01" * 48]}, (0, 21))
+    path.write_text(f"{line}\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
+    before = path.read_bytes()
+    with pytest.raises(FormatError) as caught:
+        push(path, {"mr_td": ["02" * 48]}, (0, 21))
+    assert caught.value.code == "PVB607"
+    assert "stands twice" in caught.value.message
+    assert path.read_bytes() == before

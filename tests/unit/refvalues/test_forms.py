@@ -228,3 +228,10 @@ def test_two_images_do_not_share_the_name_of_a_uri() -> None:
     with pytest.raises(Finding) as caught:
         export(request(both), "rvps-uri")
     assert caught.value.code == "PVB609"
+
+
+@pytest.mark.parametrize("image", ["z\n../..", "a/b", "a:b", "-"])
+def test_an_identity_that_is_no_tag_is_not_written_into_a_name(image: str) -> None:
+    with pytest.raises(InputError) as caught:
+        export(request(replace(snp_set(), ids={"image": image})), "rvps-uri")
+    assert caught.value.code == "PVB605"
