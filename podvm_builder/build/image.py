@@ -111,7 +111,8 @@ def build_image(plan: Plan, components: GuestComponents, *, options: Options, st
         with steps.step("tools"):
             tree = ensure_tree(cache=options.cache, progress=steps.say, mirror=options.mirror)
             mirrors = find_mirrors(options.mirror, suite=plan.distro.release)
-            steps.say(f"packages come from {mirrors.archive or 'the default mirror'}, by {mirrors.origin}")
+            known = mirrors.archive if plan.distro.name == "debian" else None
+            steps.say(f"packages come from {known or 'the default mirror'}, by {mirrors.origin if known else 'mkosi'}")
         with steps.step("render"):
             recipe = render(plan, components.files)
         new = options.out / f".{plan.folder}.new-{secrets.token_hex(4)}"

@@ -90,7 +90,13 @@ def run_mkosi(
         for folder in (out, work / "workspace", layer_folder(cache, inputs.layer), packages_folder(cache, inputs)):
             folder.mkdir(parents=True, exist_ok=True)
     write_tree(inputs.recipe, work / "recipe")
-    write_sandbox(work / "sandbox", mirrors, release=inputs.release, repositories=inputs.repositories)
+    write_sandbox(
+        work / "sandbox",
+        mirrors,
+        distribution=inputs.distribution,
+        release=inputs.release,
+        repositories=inputs.repositories,
+    )
     env = dict(conditions.env or {})
     if conditions.days_ahead:
         env |= clock_environment(work / "clock", inside(cache, work / "clock"), days_ahead=conditions.days_ahead)
@@ -174,8 +180,12 @@ def write_tree(tree: RecipeTree, folder: Path) -> None:
             parent.chmod(0o755)
 
 
-def write_sandbox(folder: Path, mirrors: Mirrors, *, release: str, repositories: Sequence[str]) -> None:
+def write_sandbox(
+    folder: Path, mirrors: Mirrors, *, distribution: str, release: str, repositories: Sequence[str]
+) -> None:
     """Write the files that apt reads in mkosi's sandbox.
+
+    The mirrors are Debian's: other distributions take only the settings, and their packages from mkosi's defaults.
 
     The source list must be named ``mkosi.sources``: mkosi writes its own, with a debug archive that few mirrors have,
     only where there is none of this name.
@@ -187,7 +197,7 @@ def write_sandbox(folder: Path, mirrors: Mirrors, *, release: str, repositories:
     with writing(folder):
         for name in ("sources.list.d", "apt.conf.d", "podvm-build"):
             (apt / name).mkdir(parents=True, exist_ok=True)
-        sources = mirrors.deb822(release, repositories)
+        sources = mirrors.deb822(release, repositories) if distribution == "debian" else None
         if sources is not None:
             (apt / "sources.list.d/mkosi.sources").write_text(sources)
         (apt / "apt.conf.d/90podvm-build").write_text(mirrors.apt_conf(_CERTIFICATES))

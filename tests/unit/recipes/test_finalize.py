@@ -16,6 +16,15 @@ from podvm_builder.guest.files import template_files
 
 LIBS = "usr/lib/x86_64-linux-gnu"
 LOADER = "usr/lib64/ld-linux-x86-64.so.2"
+PROGRAMS = (
+    "usr/bin/dash",
+    "usr/bin/kmod",
+    "usr/bin/mount",
+    "usr/bin/sleep",
+    "usr/sbin/findfs",
+    "usr/sbin/switch_root",
+    "usr/sbin/veritysetup",
+)
 
 
 @pytest.fixture
@@ -54,7 +63,7 @@ def elf(needed: list[str], interpreter: str | None = None) -> bytes:
 @pytest.fixture
 def root(tmp_path: Path, script: ModuleType) -> Path:
     tree = tmp_path / "root"
-    files = {program: elf(["libc.so.6"], "/lib64/ld-linux-x86-64.so.2") for program in script.PROGRAMS}
+    files = {program: elf(["libc.so.6"], "/lib64/ld-linux-x86-64.so.2") for program in PROGRAMS}
     files["usr/sbin/veritysetup"] = elf(["libcryptsetup.so.12", "libc.so.6"], "/lib64/ld-linux-x86-64.so.2")
     files[f"{LIBS}/libcryptsetup.so.12"] = elf(["libcrypto.so.3"])
     files[f"{LIBS}/libcrypto.so.3"] = elf(["libc.so.6"])
@@ -84,21 +93,52 @@ def read_cpio(archive: bytes) -> list[tuple[str, int, int, int, bytes]]:
 
 
 def test_the_closure_holds_what_is_needed_and_nothing_else(script: ModuleType, root: Path) -> None:
-    paths = {str(path) for path in script.closure(root, script.PROGRAMS)}
+    paths = {str(path) for path in script.closure(root, PROGRAMS)}
     libraries = {f"{LIBS}/lib{name}" for name in ("c.so.6", "crypto.so.3", "cryptsetup.so.12")}
-    assert paths == set(script.PROGRAMS) | libraries | {LOADER}
+    assert paths == set(PROGRAMS) | libraries | {LOADER}
+
+
+def test_a_root_without_dash_and_usr_sbin_gives_an_initrd_with_bash(script: ModuleType, root: Path) -> None:
+    (root / "usr/bin/dash").rename(root / "usr/bin/bash")
+    for path in sorted((root / "usr/sbin").iterdir()):
+        path.rename(root / "usr/bin" / path.name)
+    (root / "usr/sbin").rmdir()
+    (root / "usr/sbin").symlink_to("bin")
+    entries = {name: data for name, _, _, _, data in read_cpio(script.initrd(root, b"#!/bin/sh\n", 0))}
+    assert entries["usr/bin/sh"] == b"bash"
+    assert {"usr/bin/bash", "usr/bin/findfs", "usr/bin/switch_root", "usr/bin/veritysetup"} <= entries.keys()
+    assert "usr/bin/dash" not in entries and "usr/sbin/findfs" not in entries
+
+
+def test_a_missing_program_stops_the_build_by_name(script: ModuleType, root: Path) -> None:
+    (root / "usr/sbin/findfs").unlink()
+    with pytest.raises(SystemExit, match="findfs"):
+        script.initrd(root, b"", 0)
+
+
+def test_certificates_are_added_where_the_distribution_has_its_bundle(script: ModuleType, root: Path) -> None:
+    bundle, own = root / "var/lib/ca-certificates/ca-bundle.pem", root / "usr/local/share/ca-certificates/own.crt"
+    for path, text in ((bundle, "one\n"), (own, "two\n")):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    with pytest.raises(SystemExit, match="no CA certificates"):
+        script.trust_own_certificates(root)
+    (root / "etc/ssl").mkdir(parents=True)
+    (root / "etc/ssl/ca-bundle.pem").symlink_to("/var/lib/ca-certificates/ca-bundle.pem")
+    script.trust_own_certificates(root)
+    assert bundle.read_text() == "one\ntwo\n"
 
 
 def test_a_missing_library_stops_the_build_by_name(script: ModuleType, root: Path) -> None:
     (root / f"{LIBS}/libcrypto.so.3").unlink()
     with pytest.raises(SystemExit, match=r"libcrypto\.so\.3"):
-        script.closure(root, script.PROGRAMS)
+        script.closure(root, PROGRAMS)
 
 
 def test_a_program_that_is_no_elf_file_stops_the_build_by_name(script: ModuleType, root: Path) -> None:
     (root / "usr/bin/kmod").write_bytes(b"#!/bin/sh\n")
     with pytest.raises(SystemExit, match="usr/bin/kmod"):
-        script.closure(root, script.PROGRAMS)
+        script.closure(root, PROGRAMS)
 
 
 def test_the_closure_reads_real_programs(script: ModuleType) -> None:
