@@ -34,6 +34,13 @@ _PATH = click.Path()
 
 @click.command()
 @click.option("--firmware", type=_PATH, metavar="FILE", help="OVMF image, e.g. OVMF.amdsev.fd.")
+@click.option(
+    "--instance",
+    "instance_names",
+    multiple=True,
+    metavar="CLOUD:TYPE",
+    help="Take vCPUs, CPU and VMM from an instance type; repeatable. `list instances` shows all.",
+)
 @vcpu_options
 @click.option(
     "--vmm",
@@ -74,6 +81,7 @@ def command(
     context: click.Context,
     *,
     firmware: str | None,
+    instance_names: tuple[str, ...],
     vcpus: str,
     cpus: tuple[str, ...],
     signatures: tuple[str, ...],
@@ -108,6 +116,8 @@ def command(
         _only_seed(context)
     if vars_size is not None and svsm is None:
         raise InputError("`--vars-size` without `--svsm`: nothing depends on it", code="PVB238")
+    if instance_names:
+        vcpus, cpus, vmms = _of_instances(context, instance_names)
     rows = tuple(map(find_vmm, vmms))
     counts = parse_vcpus(vcpus)
     models = cpu_models(cpus, signatures)
@@ -149,6 +159,24 @@ def _read_svsm(path: str, image: bytes, vars_size: int | None) -> Svsm:
     data = read_file(path, limit=MAX_IMAGE)
     with named(path):
         return place_svsm(data, image, vars_size=vars_size)
+
+
+def _of_instances(context: click.Context, names: tuple[str, ...]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Return the vCPU counts, CPU model and VMM of instance types.
+
+    Raises:
+        InputError: PVB150-152.
+    """
+    from podvm_builder.cli.instances import find_instances
+
+    said = {"--vcpus", "--cpu", "--cpu-sig", "--vmm"}
+    for option in _given(context, but=set()):
+        if option in said:
+            raise InputError(
+                f"`{option}` with `--instance`: the instance type says it", code="PVB152", hint=f"leave `{option}` out"
+            )
+    found = find_instances(names)
+    return ",".join(str(instance.vcpus) for instance in found), (found[0].cpu,), (found[0].vmm,)
 
 
 def _only_igvm(context: click.Context) -> None:

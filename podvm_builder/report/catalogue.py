@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from podvm_builder.catalog.entries import Catalogue
+from podvm_builder.catalog.instance_types import Instance
 from podvm_builder.report.text import printable
 
 Row = Mapping[str, Any]
@@ -69,6 +70,23 @@ def firmware_rows(catalogue: Catalogue) -> list[Row]:
             "known": list(firmware.known),
         }
         for firmware in catalogue.firmware.values()
+    ]
+
+
+def instance_rows(instances: Iterable[Instance]) -> list[Row]:
+    """Return instance types."""
+    return [
+        {
+            "name": f"{instance.cloud}:{instance.name}",
+            "tee": instance.tee,
+            "vcpus": instance.vcpus,
+            "cpu": instance.cpu,
+            "predicted": instance.not_predicted is None,
+            "reason": instance.not_predicted,
+            "certainty": instance.certainty,
+            "source": instance.source,
+        }
+        for instance in instances
     ]
 
 
