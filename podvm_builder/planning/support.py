@@ -32,6 +32,8 @@ def why_not(target: Target, catalogue: Catalogue) -> str | None:
     ):
         if target.arch not in architectures:
             return f"{owner.title} is supported on {', '.join(architectures)} only"
+    if distro.builder == "packer" and cloud.packer is None:
+        return f"{distro.title} is built by Packer, which has no known builder for {cloud.title}"
     if target.tee not in cloud.tees:
         return f"{cloud.title} does not offer {tee.title}"
     return cloud.tees[target.tee].reason

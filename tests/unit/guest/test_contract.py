@@ -195,7 +195,7 @@ def test_the_pod_reaches_the_metadata_service_of_its_cloud_only() -> None:
     assert service.lists("Install", "WantedBy") == ("agent-protocol-forwarder.service",)
     assert not service.lists("Unit", "Wants", "Requires", "BindsTo")
     rows = [row.split("\t") for row in text("usr/local/lib/podvm/metadata-services").splitlines()]
-    assert {address for *_, address in rows} == {"169.254.169.254"} and len(rows) == 3
+    assert {address for *_, address in rows} == {"169.254.169.254", "100.100.100.200"} and len(rows) == 4
 
 
 def test_azure_is_told_on_azure_only_and_nobody_waits_for_it() -> None:

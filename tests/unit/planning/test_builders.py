@@ -36,7 +36,7 @@ def test_the_distribution_decides_unless_another_is_asked_for() -> None:
         (changed(builder="packer"), "mkosi", "PVB180"),
         (changed(packer=None), "packer", "PVB181"),
         (changed(cloud=None), "packer", "PVB182"),
-        (changed(builder="packer", cloud=None), None, "PVB182"),
+        (changed(builder="packer", cloud=None), None, "PVB111"),
     ],
 )
 def test_what_cannot_be_built_is_refused(known: Catalogue, asked: str | None, code: str) -> None:

@@ -49,7 +49,7 @@ def test_every_combination_is_planned_or_refused_with_a_reason() -> None:
 @pytest.mark.parametrize(
     ("target", "reason", "near"),
     [
-        ("debian-13/tdx/aws", "no instance type with TDX", "`debian-13/snp/aws` or `debian-13/tdx/azure` would do"),
+        ("debian-13/tdx/aws", "no instance type with TDX", "`debian-13/snp/aws` or `debian-13/tdx/alibaba` would do"),
         ("debian-13/sgx/azure", "an enclave inside a process", "`debian-13/tdx/azure` would do"),
         ("debian-13/sgx/aws", "an enclave inside a process", "`debian-13/snp/aws` would do"),
         ("debian-13/se/libvirt", "s390x", "`debian-13/snp/libvirt` would do"),
