@@ -57,6 +57,9 @@ def test_sftp_takes_the_user_data_when_it_has_come() -> None:
     config = files["usr/share/podvm/sshd_config.d/10-sftp.conf"].data.decode()
     for line in ("Match User peerpod", "ChrootDirectory /media", "ForceCommand internal-sftp"):
         assert line in config
+    # of lines about one path, that of the file whose name sorts first counts (tmpfiles.d(5))
+    ours, all_images = "usr/lib/tmpfiles.d/10-podvm-sftp.conf", "usr/lib/tmpfiles.d/podvm.conf"
+    assert "d /media/cidata 0755 peerpod peerpod -" in files[ours].data.decode() and ours < all_images
     assert files["usr/lib/sysusers.d/podvm-sftp.conf"].data.decode().splitlines()[-1].startswith("u peerpod ")
 
 
