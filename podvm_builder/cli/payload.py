@@ -40,7 +40,9 @@ def command(
     another root file system with `--root DIR`. The image has the same content. The same plan gives the same bytes.
     """
     from podvm_builder.formats.archives import image_layout, tar
+    from podvm_builder.guest.linking import check_program
     from podvm_builder.guest.portable import portable
+    from podvm_builder.model.components import PROGRAM_MODE
     from podvm_builder.recipes.mkosi import image_name
     from podvm_builder.tools.cache import open_cache
     from podvm_builder.tools.files import write_named
@@ -56,6 +58,9 @@ def command(
         )
     (plan,) = resolved.plans
     guest = resolved.load(open_cache(cache) if resolved.lock is not None else Path())
+    for place, file in guest.files.items():
+        if file.mode == PROGRAM_MODE:
+            check_program(file.data, what=f"/{place}", arch=plan.target.arch)
     archive = tar(portable(plan, guest.files), mtime=plan.image.source_date_epoch)
     if out is not None:
         write_named(out, archive)

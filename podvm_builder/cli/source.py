@@ -239,11 +239,12 @@ def find_components(name: str, base: Path, *, anywhere: bool) -> FoundComponents
         lock = read_lock(path)
         return FoundComponents(identity=lock_identity(lock), components=None, lock=lock, folder=path.parent)
     else:
-        found = unlocked_components(_read_folder(path), source=str(path.resolve()))
+        found = unlocked_components(_read_folder(path, None if anywhere else base), source=str(path.resolve()))
     return FoundComponents(identity=found.identity, components=found, lock=None, folder=base)
 
 
-def _read_folder(folder: Path) -> RecipeTree:
+def _read_folder(folder: Path, base: Path | None) -> RecipeTree:
+    """Read the programs of a folder; none of them may be a link that leads out of ``base``, if that is given."""
     from podvm_builder.guest.components import place_components
     from podvm_builder.model.components import PROGRAM_MODE
     from podvm_builder.model.recipe import RecipeFile
@@ -256,10 +257,9 @@ def _read_folder(folder: Path) -> RecipeTree:
             code="PVB122",
             hint="`--components` takes a lock, a folder that holds the programs by name, `selftest`, or `none`",
         ) from None
-    return {
-        path: RecipeFile(data=_component(folder / file), mode=PROGRAM_MODE)
-        for file, path in place_components(names, folder=str(folder)).items()
-    }
+    places = place_components(names, folder=str(folder))
+    found = {path: folder / file if base is None else inside(base, str(folder / file)) for file, path in places.items()}
+    return {path: RecipeFile(data=_component(source), mode=PROGRAM_MODE) for path, source in found.items()}
 
 
 def _component(path: Path) -> bytes:

@@ -6,6 +6,8 @@ from podvm_builder.errors import InputError
 from podvm_builder.model.axes import Target
 from podvm_builder.planning.merge import Merged
 
+_SSH_PORT = 22
+
 
 def check_guest(target: Target, merged: Merged) -> None:
     """See that the guest's settings go together.
@@ -40,6 +42,13 @@ def check_guest(target: Target, merged: Merged) -> None:
             f"`{target}` gets its user data over SFTP, and there is no key to deliver it with",
             code="PVB125",
             hint="name the file of a public key as `guest.ssh_key`, or `--set guest.ssh_key=id_ed25519.pub`",
+        )
+    if merged.text("guest.ssh_key") and merged.values["guest.port"] == _SSH_PORT:
+        raise _refused(
+            merged,
+            "guest.port",
+            f"port {_SSH_PORT} is the SSH server's, and the forwarder could not listen on it",
+            "give the forwarder another port, e.g. 15150",
         )
     for kind in merged.words("guest.bake"):
         if not merged.text(f"guest.{kind}"):

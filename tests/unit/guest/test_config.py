@@ -136,6 +136,7 @@ def test_too_much_user_data_for_a_cloud_is_refused() -> None:
         ("debian-13/snp/libvirt", ["guest.bake=[aa]"], "PVB125"),
         ("debian-13/snp/libvirt+debug", ['guest.tls="off"', "guest.client_ca=ca.pem"], "PVB125"),
         ("debian-13/snp/libvirt", ["guest.ssh_key=id.pub"], "PVB123"),
+        ("debian-13/snp/libvirt+debug", ["guest.ssh_key=id.pub", "guest.port=22"], "PVB125"),
         ("debian-13/snp/libvirt", ["guest.aa=../aa.toml"], "PVB113"),
         ("debian-13/snp/libvirt", ["guest.aa=/etc/aa.toml"], "PVB113"),
         ("debian-13/snp/libvirt", ["guest.policy=allow"], "PVB117"),
