@@ -42,6 +42,7 @@ def lock(*, source: Path, output: Path, check: bool, cache: Path | None) -> None
     from podvm_builder.tools.cache import open_cache
     from podvm_builder.tools.files import write_named
 
+    _keep(source, output)
     wanted = read_set(source)
     former = read_lock(output) if check else None
     with supplier(source.absolute().parent, open_cache(cache)) as reached:
@@ -129,6 +130,8 @@ def import_(*, versions: Path, tee: str, arch: str, output: Path | None) -> None
     from podvm_builder.supply.incumbent import import_versions
     from podvm_builder.tools.files import write_named
 
+    if output is not None:
+        _keep(versions, output)
     text = read_text(versions, what="the pin file")
     made = import_versions(text, file=versions.name, tee=tee, arch=arch)
     say(f"not components, and left out: {', '.join(made.left_out)}")
@@ -137,3 +140,11 @@ def import_(*, versions: Path, tee: str, arch: str, output: Path | None) -> None
         click.echo(made.text, nl=False)
     else:
         write_named(output, made.text.encode())
+
+
+def _keep(source: Path, output: Path) -> None:
+    """See that the output would not take the place of what it is made from, under whatever name."""
+    from os.path import realpath
+
+    if realpath(source) == realpath(output):
+        raise click.UsageError(f"`{output}` is what is read: it would be lost")

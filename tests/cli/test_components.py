@@ -142,6 +142,8 @@ def test_an_edited_lock_is_refused_everywhere(podvm: Command) -> None:
         (("components", "verify", "agent"), "PVB749"),
         (("components", "verify", "set.yaml"), "PVB105"),
         (("components", "lock", "set.yaml", "-o", "sub/dir/x.yaml"), "PVB735"),
+        (("components", "lock", "set.yaml", "-o", "./set.yaml"), "PVB100"),
+        (("components", "import", "x", "--tee", "amd", "-o", "./x"), "PVB100"),
     ],
 )
 def test_files_that_are_none(podvm: Command, args: tuple[str, ...], code: str) -> None:
