@@ -132,12 +132,13 @@ def build_image(plan: Plan, components: GuestComponents, *, options: Options, st
                     steps=steps,
                 )
             with steps.step("lint"):
+                # first, as its message names the component and where it came from
+                for note in check_linking(new / RAW, components):
+                    steps.note(note)
                 linted = lint_build(plan, new)
                 for line in notes(linted):
                     steps.note(line)
             with steps.step("inspect"):
-                for note in check_linking(new / RAW, components):
-                    steps.note(note)
                 manifest = make_manifest(
                     plan, recipe, folder=new, packages=packages, components=components.records, tree=tree
                 )
