@@ -69,8 +69,7 @@ def test_the_layout_is_an_image_whose_digests_hold() -> None:
 
 
 def unpack(folder: Path) -> Path:
-    with tarfile.open(fileobj=io.BytesIO(tar(TREE, mtime=0))) as archive:
-        archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # since 3.11.4
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=tar(TREE, mtime=0), check=True)
     return folder / "podvm" / "setup.sh"
 
 
