@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from podvm_builder.catalog.settings import Edit
@@ -162,6 +162,7 @@ class PackerCloud:
 
     builder: str
     """A name of ``packer.yaml``."""
+    architectures: tuple[str, ...]
     values: Mapping[str, ScalarValue | tuple[str, ...]]
     """What the builder's template is told."""
     tees: Mapping[str, Mapping[str, ScalarValue | tuple[str, ...]]]
@@ -185,6 +186,8 @@ class Cloud:
     drivers: Drivers
     packer: PackerCloud | None = None
     """None where no builder of Packer's is known."""
+    architecture_edits: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)
+    """Architecture to edits that come after those of the cloud and the TEE."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -201,6 +201,7 @@ def _cloud(row: Row) -> Cloud:
             "tees",
             "drivers",
             "packer",
+            "architecture_settings",
         ),
     )
     return Cloud(
@@ -214,13 +215,15 @@ def _cloud(row: Row) -> Cloud:
         tees={name: _cloud_tee(tee) for name, tee in row.row("tees").rows()},
         drivers=_drivers(row.row("drivers")),
         packer=_packer_cloud(row.row("packer")) if row.has("packer") else None,
+        architecture_edits={name: arch.edits() for name, arch in row.row("architecture_settings").rows()},
     )
 
 
 def _packer_cloud(row: Row) -> PackerCloud:
-    row.only("builder", "values", "tees")
+    row.only("builder", "architectures", "values", "tees")
     return PackerCloud(
         builder=row.text("builder"),
+        architectures=row.texts("architectures"),
         values=row.row("values").values(),
         tees={name: tee.values() for name, tee in row.row("tees").rows()},
     )

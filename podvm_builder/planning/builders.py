@@ -33,9 +33,9 @@ def choose_builder(target: Target, catalogue: Catalogue, asked: str | None) -> s
             code="PVB181",
             hint=f"take one of {', '.join(having)}, or leave `--builder packer` out",
         )
-    if cloud.packer is None:
+    if cloud.packer is None or target.arch not in cloud.packer.architectures:
         raise InputError(
-            f"Packer has no known builder for {cloud.title}",
+            f"Packer has no known builder for {cloud.title} on {target.arch}",
             code="PVB182",
             hint="leave `--builder packer` out" if distro.builder == "mkosi" else "build for another cloud",
         )

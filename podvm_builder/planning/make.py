@@ -172,15 +172,20 @@ def _plan(target: Target, profile: str, catalogue: Catalogue, asked: Asked) -> P
 
 def _fragments(target: Target, catalogue: Catalogue) -> list[Fragment]:
     """Return the catalogue's layers in the order in which they are merged."""
-    distro, cloud = catalogue.distros[target.distro], catalogue.clouds[target.cloud]
+    distro = catalogue.distros[target.distro]
     return [
         Fragment(layer="default", edits=(*catalogue.defaults, *catalogue.architectures[target.arch].edits)),
         Fragment(layer=f"distro {target.distro}", edits=(*distro.edits, *distro.architectures[target.arch])),
         Fragment(layer=f"tee {target.tee}", edits=catalogue.tees[target.tee].edits),
-        Fragment(layer=f"cloud {target.cloud}", edits=(*cloud.edits, *cloud.tees[target.tee].edits)),
+        Fragment(layer=f"cloud {target.cloud}", edits=_cloud_edits(target, catalogue)),
         Fragment(layer=f"variant {target.variant}", edits=catalogue.variants[target.variant].edits),
         *(Fragment(layer=f"feature {name}", edits=_feature(name, distro, catalogue)) for name in target.features),
     ]
+
+
+def _cloud_edits(target: Target, catalogue: Catalogue) -> tuple[Edit, ...]:
+    cloud = catalogue.clouds[target.cloud]
+    return (*cloud.edits, *cloud.tees[target.tee].edits, *cloud.architecture_edits.get(target.arch, ()))
 
 
 def _feature(name: str, distro: Distro, catalogue: Catalogue) -> tuple[Edit, ...]:

@@ -32,7 +32,7 @@ def why_not(target: Target, catalogue: Catalogue) -> str | None:
     ):
         if target.arch not in architectures:
             return f"{owner.title} is supported on {', '.join(architectures)} only"
-    if distro.builder == "packer" and cloud.packer is None:
+    if distro.builder == "packer" and (cloud.packer is None or target.arch not in cloud.packer.architectures):
         return f"{distro.title} is built by Packer, which has no known builder for {cloud.title}"
     if target.tee not in cloud.tees:
         return f"{cloud.title} does not offer {tee.title}"

@@ -51,5 +51,6 @@ def packer_targets() -> list[str]:
         for target in every_target(known)
         if why_not(target, known) is None
         and known.distros[target.distro].packer is not None
-        and known.clouds[target.cloud].packer is not None
+        and (packer := known.clouds[target.cloud].packer) is not None
+        and target.arch in packer.architectures
     ]

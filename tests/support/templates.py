@@ -46,7 +46,10 @@ def every_recipe() -> dict[str, RecipeTree]:
 def builder_recipe(name: str) -> RecipeTree:
     """Return the template of a builder, for a distribution with dnf, registration and SELinux."""
     known = catalogue()
-    cloud = replace(known.clouds["libvirt"], packer=PackerCloud(builder=name, values=BUILDERS[name], tees={}))
+    cloud = replace(
+        known.clouds["libvirt"],
+        packer=PackerCloud(builder=name, architectures=("x86_64",), values=BUILDERS[name], tees={}),
+    )
     distro = replace(known.distros["debian-13"], packer=DNF)
     changed = replace(known, clouds={**known.clouds, "libvirt": cloud}, distros={**known.distros, "debian-13": distro})
     with pytest.MonkeyPatch.context() as patch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from importlib.resources import as_file, files
@@ -12,10 +13,16 @@ import pytest
 from podvm_builder.catalog.entries import Catalogue, CloudTee
 from podvm_builder.catalog.load import ROOT, catalogue, load
 from podvm_builder.catalog.settings import SETTINGS, Edit
+from podvm_builder.cli.app import run
+from podvm_builder.guest.components import selftest
+from podvm_builder.lint.known import own_knowledge
+from podvm_builder.lint.opening import about_plan, recipe_subject
+from podvm_builder.lint.run import lint
 from podvm_builder.model.axes import VARIANTS, Target
 from podvm_builder.planning.make import make_plan
 from podvm_builder.planning.rules import check_edit
 from podvm_builder.planning.support import every_target, why_not
+from podvm_builder.recipes.render import render
 
 
 @pytest.fixture
@@ -24,6 +31,25 @@ def folder(tmp_path: Path) -> Path:
     with as_file(files(ROOT)) as own:
         shutil.copytree(own, tmp_path / "catalog", ignore=shutil.ignore_patterns("*.py", "__pycache__", "codes"))
     return tmp_path / "catalog"
+
+
+NIMBUS = """\
+name: nimbus
+title: Nimbus
+architectures: [x86_64]
+boots: [disk]
+settings:
+  platform: {vmm: qemu}
+  kernel: {cmdline: {append: [nimbus.id=1]}}
+tees:
+  none:
+    reason: Nimbus has no TPM
+  snp:
+    evidence:
+      - {kind: snp, promised: [], identified_by: [], reason: the firmware is Nimbus's, source: Nimbus's documentation}
+  tdx:
+    reason: Nimbus has no machine with TDX
+"""
 
 
 def every_edit(known: Catalogue) -> list[Edit]:
@@ -107,6 +133,23 @@ def test_a_made_up_cloud_is_a_file(folder: Path) -> None:
     assert not plan.evidence.identifies
     assert plan.level == "validated"  # the proofs' patterns cover new clouds, whose recipes the test then takes in
     assert why_not(Target.parse("debian-13/tdx/nimbus"), known) == "Nimbus does not offer Intel TDX"
+
+
+def test_a_made_up_cloud_goes_all_the_way_by_data_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "clouds" / "nimbus.yaml").write_text(NIMBUS)
+    known = load(folder)
+    for module in ("cli.list_", "recipes.mkosi", "guest.payload"):
+        monkeypatch.setattr(f"podvm_builder.{module}.catalogue", lambda: known)
+    plan = make_plan(Target.parse("ubuntu-26.04/snp/nimbus"), known, components_digest="")
+    tree = render(plan, selftest())
+    assert b"nimbus.id=1" in tree["mkosi.conf"].data
+    subject = recipe_subject("recipe", tree, about_plan(plan))
+    assert lint(subject, replace(own_knowledge(), catalogue=known)).findings == ()
+    assert run(["list", "targets", "--cloud", "nimbus", "--tee", "snp", "--format", "json"]) == 0
+    rows = {row["target"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["ubuntu-26.04/snp/nimbus"]["supported"]
 
 
 @pytest.mark.parametrize(
