@@ -61,7 +61,7 @@ def main() -> NoReturn:
     _fill_standard_descriptors()
     if isinstance(sys.stdout.buffer, io.RawIOBase):
         # as PYTHONUNBUFFERED has it, and then Python says nothing of what a full disk did not take
-        sys.stdout = open(1, "w", encoding=sys.stdout.encoding, closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", encoding=sys.stdout.encoding, closefd=False)  # noqa: SIM115 - a standard stream stays open to the end
     # a request to end is an interruption like Ctrl-C: what is under way is ended and cleaned up
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has the latter ignored
@@ -153,9 +153,9 @@ def _fill_standard_descriptors() -> None:
         os.set_inheritable(number, True)
     os.close(number)
     # Python leaves those that are closed out
-    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - a standard stream stays open to the end
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - a standard stream stays open to the end
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - a standard stream stays open to the end
 
 
 def _bug() -> int:

@@ -17,7 +17,7 @@ FOLDER = "podvm"
 PROGRAMS = ("bash", "cryptsetup", "ip", "iptables", "losetup", "mke2fs", "mount", "systemctl", "tar", "udevadm")
 """What the payload's units and scripts run of the machine's own."""
 
-_IMAGES_ONLY = ("etc/systemd/network/", "etc/systemd/resolved.conf.d/", f"{UNITS}/tmp.mount")  # noqa: S108 - a unit
+_IMAGES_ONLY = ("etc/systemd/network/", "etc/systemd/resolved.conf.d/", f"{UNITS}/tmp.mount")  # noqa: S108 - a unit's name
 
 
 def portable(plan: Plan, components: RecipeTree) -> RecipeTree:

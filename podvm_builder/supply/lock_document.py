@@ -117,7 +117,7 @@ def parse_lock(text: str, *, file: str) -> ComponentLock:
 
 
 def _digest(values: object) -> str:
-    return f"sha256:{hashlib.sha256(rfc8785.dumps(values)).hexdigest()}"  # type: ignore[arg-type]
+    return f"sha256:{hashlib.sha256(rfc8785.dumps(values)).hexdigest()}"  # type: ignore[arg-type]  # rfc8785 types its own
 
 
 def _values(lock: ComponentLock) -> dict[str, Any]:

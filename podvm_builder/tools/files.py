@@ -147,12 +147,12 @@ def write_named(path: Path, data: bytes) -> None:
     """
     # unlike pathlib's, these functions answer no of a path that cannot be
     target = Path(os.path.realpath(path))
-    if os.path.isdir(target):  # noqa: PTH112
+    if os.path.isdir(target):  # noqa: PTH112 - it raises nothing where a folder is closed to us
         raise InputError(f"`{path}` is a folder", code="PVB324", hint="name a file")
-    if not os.path.isdir(target.parent):  # noqa: PTH112
+    if not os.path.isdir(target.parent):  # noqa: PTH112 - it raises nothing where a folder is closed to us
         raise InputError(f"`{path.parent}` is not a folder that is there", code="PVB324", hint="make it first")
     with _writing_named(path):
-        if os.path.isfile(target) or not os.path.lexists(target):  # noqa: PTH113
+        if os.path.isfile(target) or not os.path.lexists(target):  # noqa: PTH113 - it raises nothing where a folder is closed to us
             _replace(target, data, 0o644)
             return
         with target.open("wb", buffering=0) as file:
@@ -169,7 +169,7 @@ def refuse_file(path: Path) -> None:
     """
     # of a name that is too long, lexists says no, and making the folder says why
     there = next(one for one in (path.absolute(), *path.absolute().parents) if os.path.lexists(one))
-    if not os.path.isdir(there):  # noqa: PTH112
+    if not os.path.isdir(there):  # noqa: PTH112 - it raises nothing where a folder is closed to us
         raise InputError(f"`{there}` is no folder", code="PVB324", hint="name a folder, or a place for one")
 
 

@@ -51,6 +51,6 @@ def _without_waiting(path: str, flags: int) -> int:
 def _is_nameless(descriptor: int) -> bool:
     """Say whether a pipe has no name in a file system, so that a program that we were given holds its other end."""
     try:
-        return os.readlink(f"/proc/self/fd/{descriptor}").startswith("pipe:")  # noqa: PTH115
+        return os.readlink(f"/proc/self/fd/{descriptor}").startswith("pipe:")  # noqa: PTH115 - the target is no path
     except OSError:
         return False

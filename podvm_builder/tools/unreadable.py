@@ -42,7 +42,7 @@ def _hint(path: str | os.PathLike[str], number: int | None) -> str:
         return "give a file, not a folder"
     if number in (errno.ENOENT, errno.ENOTDIR):
         folder = os.path.dirname(os.path.abspath(text))  # noqa: PTH100, PTH120 - see the module
-        while not os.path.isdir(folder):  # noqa: PTH112
-            folder = os.path.dirname(folder)  # noqa: PTH120
+        while not os.path.isdir(folder):  # noqa: PTH112 - it raises nothing where a folder is closed to us
+            folder = os.path.dirname(folder)  # noqa: PTH120 - text in, text out
         return f"see what is there: ls {shlex.quote(folder)}"
     return f"see what it is and who may read it: ls -ld {shlex.quote(text)}"

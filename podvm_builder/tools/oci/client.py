@@ -266,7 +266,7 @@ class RegistryClient:
             try:
                 if retried:
                     return work(source)
-                return insist(lambda one=source: work(one), self._retries, Event())  # type: ignore[misc]
+                return insist(lambda one=source: work(one), self._retries, Event())  # type: ignore[misc]  # a bound default
             except RemoteError as error:
                 errors.append(error)
                 if len(sources) > 1:

@@ -88,7 +88,7 @@ class DockerConfig:
         if env.get("XDG_RUNTIME_DIR"):
             paths.append(Path(env["XDG_RUNTIME_DIR"]) / "containers/auth.json")
         # unlike pathlib's, this function answers no of a folder that is not ours to look into
-        return cls([(str(path), _read(path)) for path in paths if os.path.isfile(path)])  # noqa: PTH113
+        return cls([(str(path), _read(path)) for path in paths if os.path.isfile(path)])  # noqa: PTH113 - it raises nothing where a folder is closed to us
 
     def find(self, registry: str, repository: str = "") -> Found:
         """Return what is known for a registry, the entry with the longest beginning of the repository first.
