@@ -15,7 +15,8 @@ from podvm_builder.build.mkosi import Conditions, Inputs, run_mkosi
 from podvm_builder.build.outputs import collect, make_manifest, read_packages, settle
 from podvm_builder.build.progress import Steps
 from podvm_builder.build.reuse import LOG, find_image, take_image
-from podvm_builder.errors import Finding, Lacking
+from podvm_builder.catalog.load import catalogue
+from podvm_builder.errors import Finding, InputError, Lacking
 from podvm_builder.formats.documents import measurements_to_json
 from podvm_builder.formats.manifest import manifest_to_json
 from podvm_builder.guest.linking import check_program
@@ -79,6 +80,21 @@ class Built:
     mirrors: Mirrors
 
 
+def require_uki(plan: Plan) -> None:
+    """Refuse a plan whose image has no UKI: everything after mkosi reads what is measured from there.
+
+    Raises:
+        InputError: PVB127.
+    """
+    arch = catalogue().architectures[plan.target.arch]
+    if arch.loader != "uki":
+        raise InputError(
+            f"`build` makes no images for {arch.title} yet: they are started by {arch.loader}, not by a UKI",
+            code="PVB127",
+            hint=f"`podvm-build render {plan.target} -o DIR` writes the recipe, which mkosi builds",
+        )
+
+
 def build_image(plan: Plan, components: GuestComponents, *, options: Options, steps: Steps) -> Built:
     """Build a plan's image, measure it, and export its reference values.
 
@@ -96,10 +112,12 @@ def build_image(plan: Plan, components: GuestComponents, *, options: Options, st
         BuildFailed: PVB410, mkosi failed; PVB413, it made something else.
         Lacking: the machine lacks a program, a right or space; PVB411, another process builds the same folder.
         RemoteError: PVB302, a package mirror refused or did not answer.
+        InputError: PVB127, the architecture has no UKI.
         InputError: PVB744 or PVB745, a component is no program, or one for another processor.
         Finding: PVB758, a component lacks a library that it is linked with.
         InputError: the plan cannot be rendered or measured.
     """
+    require_uki(plan)
     for path, file in components.files.items():
         if file.mode == PROGRAM_MODE:
             check_program(file.data, what=f"/{path}", arch=plan.target.arch)

@@ -14,6 +14,9 @@ from podvm_builder.model.axes import Target
 
 LEVELS = ("planned", "rendered", "validated", "built", "booted")
 """How far a target is supported, lowest first; each but the first is backed by a test."""
+LOADERS = ("uki", "zipl", "grub")
+"""How an architecture's machines come to their kernel: a unified kernel image that the firmware starts; a boot record
+as zipl writes it; GRUB for Open Firmware."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,8 @@ class Architecture:
     title: str
     mkosi: str
     """As mkosi's ``Architecture=`` spells it."""
+    loader: str
+    """One of :data:`LOADERS`."""
     consoles: tuple[str, ...]
     """Patterns of devices that ``console=`` may name."""
     edits: tuple[Edit, ...]
@@ -81,6 +86,10 @@ class Distro:
     os_id: str
     tees: Mapping[str, str]
     """TEEs that it cannot run in, and why."""
+    clouds: Mapping[str, str]
+    """Clouds that it cannot be had on, and why."""
+    names: str
+    """How far the names of its packages were checked, and against what."""
     edits: tuple[Edit, ...]
     """Those of its family first."""
     architectures: Mapping[str, tuple[Edit, ...]]
@@ -105,6 +114,12 @@ class Tee:
     drivers: tuple[str, ...]
     """Kernel modules by which a guest gets evidence, as in :class:`Drivers`."""
     edits: tuple[Edit, ...]
+    encrypted: bool = False
+    """Whether kernel, initrd and command line are encrypted for the hosts that may run the image."""
+    architecture_edits: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)
+    """Architecture to edits that come after those of the TEE."""
+    architecture_drivers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Architecture to drivers that stand in place of those of the TEE."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +128,7 @@ class When:
 
     boot: str | None = None
     """This boot path is among those predicted for."""
+    arch: str | None = None
     kernel_hashes: bool | None = None
     """The firmware is known to (or not known to) check the hashes of a kernel that QEMU hands it."""
 
@@ -142,6 +158,8 @@ class CloudTee:
     edits: tuple[Edit, ...]
     drivers: tuple[str, ...] | None = None
     """What a guest gets evidence by there, where that is otherwise than the TEE's own way."""
+    architecture_edits: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)
+    """Architecture to edits that come after the others of the TEE on this cloud."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,26 +9,21 @@ from importlib.resources.abc import Traversable
 
 from podvm_builder.catalog.entries import (
     LEVELS,
+    LOADERS,
     Architecture,
     Catalogue,
-    Cloud,
-    CloudTee,
     Distro,
     DistroFeature,
-    Drivers,
-    Evidence,
     Firmware,
     KnownFirmware,
-    MetadataService,
-    PackerCloud,
     PackerDistro,
     Proof,
     Tee,
     Tools,
     Variant,
-    When,
 )
 from podvm_builder.catalog.lint_facts import ContractItem, LintFacts, contract_item, lint_facts
+from podvm_builder.catalog.load_cloud import cloud
 from podvm_builder.catalog.rows import Row
 from podvm_builder.catalog.settings import Edit
 from podvm_builder.catalog.yaml_nodes import MapNode
@@ -73,7 +68,7 @@ def load(root: Traversable) -> Catalogue:
         architectures={row.text("name"): _architecture(row) for row in _folder(root, "architectures")},
         distros={row.text("name"): _distro(row, families) for row in _folder(root, "distros")},
         tees=_ordered({row.text("name"): _tee(row) for row in _folder(root, "tees")}),
-        clouds={row.text("name"): _cloud(row) for row in _folder(root, "clouds")},
+        clouds={row.text("name"): cloud(row) for row in _folder(root, "clouds")},
         variants={row.text("name"): _variant(row) for row in _folder(root, "variants")},
         features={row.text("name"): _variant(row) for row in _folder(root, "features")},
         firmware={name: _firmware(name, row) for name, row in _file(root / "firmware.yaml", "firmware.yaml").rows()},
@@ -111,11 +106,14 @@ def _file(file: Traversable, name: str) -> Row:
 
 
 def _architecture(row: Row) -> Architecture:
-    row.only("name", "title", "mkosi", "consoles", "settings")
+    row.only("name", "title", "mkosi", "loader", "consoles", "settings")
+    if row.text("loader") not in LOADERS:
+        raise row.wrong(f"`loader` must be one of {', '.join(LOADERS)}")
     return Architecture(
         name=row.text("name"),
         title=row.text("title"),
         mkosi=row.text("mkosi"),
+        loader=row.text("loader"),
         consoles=row.texts("consoles"),
         edits=row.row("settings").edits(),
     )
@@ -134,6 +132,8 @@ def _distro(row: Row, families: Mapping[str, tuple[Edit, ...]]) -> Distro:
         "mkosi",
         "os_id",
         "tees",
+        "clouds",
+        "names",
         "settings",
         "features",
         "architectures",
@@ -151,6 +151,8 @@ def _distro(row: Row, families: Mapping[str, tuple[Edit, ...]]) -> Distro:
         repositories=mkosi.texts("repositories"),
         os_id=row.text("os_id"),
         tees=row.row("tees").text_map(),
+        clouds=row.row("clouds").text_map(),
+        names=row.text("names"),
         edits=(*families[row.text("family")], *row.row("settings").edits()),
         architectures={name: arch.edits() for name, arch in row.row("architectures").rows()},
         features={name: _distro_feature(feature) for name, feature in row.row("features").rows()},
@@ -176,7 +178,9 @@ def _distro_feature(row: Row) -> DistroFeature:
 
 
 def _tee(row: Row) -> Tee:
-    row.only("name", "title", "architectures", "reason", "nearest", "drivers", "settings")
+    row.only(
+        "name", "title", "architectures", "reason", "nearest", "drivers", "settings", "per_architecture", "encrypted"
+    )
     return Tee(
         name=row.text("name"),
         title=row.text("title"),
@@ -185,88 +189,14 @@ def _tee(row: Row) -> Tee:
         nearest=row.maybe("nearest"),
         drivers=row.texts("drivers"),
         edits=row.row("settings").edits(),
-    )
-
-
-def _cloud(row: Row) -> Cloud:
-    row.only(
-        *(
-            "name",
-            "title",
-            "architectures",
-            "boots",
-            "metadata",
-            "user_data_max",
-            "settings",
-            "tees",
-            "drivers",
-            "packer",
-            "architecture_settings",
-        ),
-    )
-    return Cloud(
-        name=row.text("name"),
-        title=row.text("title"),
-        architectures=row.texts("architectures"),
-        boots=row.texts("boots"),
-        metadata=_metadata(row.row("metadata")) if row.has("metadata") else None,
-        user_data_max=row.number("user_data_max") if row.has("user_data_max") else None,
-        edits=row.row("settings").edits(),
-        tees={name: _cloud_tee(tee) for name, tee in row.row("tees").rows()},
-        drivers=_drivers(row.row("drivers")),
-        packer=_packer_cloud(row.row("packer")) if row.has("packer") else None,
-        architecture_edits={name: arch.edits() for name, arch in row.row("architecture_settings").rows()},
-    )
-
-
-def _packer_cloud(row: Row) -> PackerCloud:
-    row.only("builder", "architectures", "values", "tees")
-    return PackerCloud(
-        builder=row.text("builder"),
-        architectures=row.texts("architectures"),
-        values=row.row("values").values(),
-        tees={name: tee.values() for name, tee in row.row("tees").rows()},
-    )
-
-
-def _metadata(row: Row) -> MetadataService:
-    row.only("address", "field", "value")
-    return MetadataService(address=row.text("address"), field=row.text("field"), value=row.text("value"))
-
-
-def _drivers(row: Row) -> Drivers:
-    row.only("disk", "network")
-    return Drivers(disk=row.texts("disk"), network=row.texts("network"))
-
-
-def _cloud_tee(row: Row) -> CloudTee:
-    if row.has("reason"):
-        return CloudTee(reason=row.only("reason").text("reason"), evidence=(), edits=())
-    row.only("evidence", "settings", "drivers")
-    evidence = tuple(map(_evidence, row.row_list("evidence")))
-    if not evidence or evidence[-1].when != When():
-        raise row.wrong("the last row of evidence must hold always")
-    return CloudTee(
-        reason=None,
-        evidence=evidence,
-        edits=row.row("settings").edits(),
-        drivers=row.texts("drivers") if row.has("drivers") else None,
-    )
-
-
-def _evidence(row: Row) -> Evidence:
-    row.only("when", "kind", "promised", "identified_by", "reason", "source")
-    when = row.row("when").only("boot", "kernel_hashes")
-    return Evidence(
-        when=When(
-            boot=when.maybe("boot"), kernel_hashes=when.flag("kernel_hashes") if when.has("kernel_hashes") else None
-        ),
-        kind=row.text("kind"),
-        promised=row.texts("promised"),
-        by=row.texts("identified_by"),
-        reason=row.text("reason"),
-        source=row.text("source"),
-        place=row.place,
+        encrypted=row.has("encrypted") and row.flag("encrypted"),
+        architecture_edits={
+            name: arch.only("settings", "drivers").row("settings").edits()
+            for name, arch in row.row("per_architecture").rows()
+        },
+        architecture_drivers={
+            name: arch.texts("drivers") for name, arch in row.row("per_architecture").rows() if arch.has("drivers")
+        },
     )
 
 

@@ -27,7 +27,8 @@ def tee_driver(subject: Subject, known: Known) -> Iterator[Hit]:
     """Find a TEE whose guest driver the kernel lacks: no agent could get evidence."""
     tee = known.catalogue.tees[subject.about.tee or ""]
     row = known.catalogue.clouds[subject.about.cloud or ""].tees.get(tee.name)
-    wanted = tee.drivers if row is None or row.drivers is None else row.drivers
+    own = tee.architecture_drivers.get(subject.about.arch, tee.drivers)
+    wanted = own if row is None or row.drivers is None else row.drivers
     for driver in _absent(subject, known, wanted, "KernelModulesInclude"):
         yield f"/{_MODULES}", f"the kernel has no `{_name(driver)}`, by which a guest of {tee.title} gets evidence"
 

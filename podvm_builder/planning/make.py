@@ -176,16 +176,23 @@ def _fragments(target: Target, catalogue: Catalogue) -> list[Fragment]:
     return [
         Fragment(layer="default", edits=(*catalogue.defaults, *catalogue.architectures[target.arch].edits)),
         Fragment(layer=f"distro {target.distro}", edits=(*distro.edits, *distro.architectures[target.arch])),
-        Fragment(layer=f"tee {target.tee}", edits=catalogue.tees[target.tee].edits),
+        Fragment(layer=f"tee {target.tee}", edits=_tee_edits(target, catalogue)),
         Fragment(layer=f"cloud {target.cloud}", edits=_cloud_edits(target, catalogue)),
         Fragment(layer=f"variant {target.variant}", edits=catalogue.variants[target.variant].edits),
         *(Fragment(layer=f"feature {name}", edits=_feature(name, distro, catalogue)) for name in target.features),
     ]
 
 
+def _tee_edits(target: Target, catalogue: Catalogue) -> tuple[Edit, ...]:
+    tee = catalogue.tees[target.tee]
+    return (*tee.edits, *tee.architecture_edits.get(target.arch, ()))
+
+
 def _cloud_edits(target: Target, catalogue: Catalogue) -> tuple[Edit, ...]:
     cloud = catalogue.clouds[target.cloud]
-    return (*cloud.edits, *cloud.tees[target.tee].edits, *cloud.architecture_edits.get(target.arch, ()))
+    tee = cloud.tees[target.tee]
+    by_arch = (owner.architecture_edits.get(target.arch, ()) for owner in (tee, cloud))
+    return (*cloud.edits, *tee.edits, *(edit for edits in by_arch for edit in edits))
 
 
 def _feature(name: str, distro: Distro, catalogue: Catalogue) -> tuple[Edit, ...]:
@@ -249,7 +256,13 @@ def _evidence(target: Target, merged: Merged, catalogue: Catalogue) -> Evidence:
     hashes = firmware is not None and firmware.kernel_hashes
     boots = merged.words("platform.boot")
     rows = catalogue.clouds[target.cloud].tees[target.tee].evidence
-    return next(row for row in rows if row.when.boot in (None, *boots) and row.when.kernel_hashes in (None, hashes))
+    return next(
+        row
+        for row in rows
+        if row.when.boot in (None, *boots)
+        and row.when.kernel_hashes in (None, hashes)
+        and row.when.arch in (None, target.arch)
+    )
 
 
 def _origins(

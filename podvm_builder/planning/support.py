@@ -25,6 +25,8 @@ def why_not(target: Target, catalogue: Catalogue) -> str | None:
         return tee.reason
     if target.tee in distro.tees:
         return distro.tees[target.tee]
+    if target.cloud in distro.clouds:
+        return distro.clouds[target.cloud]
     for owner, architectures in (
         (distro, distro.architectures),
         (tee, tee.architectures),

@@ -20,7 +20,10 @@ from podvm_builder.recipes.templates import render_template
 ESP_MIB = 36
 """Size of the ESP: FAT32 with 512-byte clusters needs 33 MiB whatever it holds; the UKI has some 18."""
 
-EXECUTABLE = ("mkosi.finalize", "initrd-init")
+BOOT_MIB = 128
+"""Size of the partition that kernel and initrd stand in where there is no EFI: Power's kernel alone has some 50."""
+
+EXECUTABLE = ("mkosi.finalize", "mkosi.postoutput", "initrd-init")
 
 
 def render(plan: Plan, components: RecipeTree) -> RecipeTree:
@@ -33,12 +36,16 @@ def render(plan: Plan, components: RecipeTree) -> RecipeTree:
     Raises:
         InputError: a value cannot be written in mkosi's configuration.
     """
+    arch = catalogue().architectures[plan.target.arch]
     values = {
         "plan": plan,
-        "arch": catalogue().architectures[plan.target.arch].mkosi,
+        "arch": arch.mkosi,
+        "loader": arch.loader,
+        "encrypted": catalogue().tees[plan.target.tee].encrypted,
         "image_id": image_name(plan, components),
         "seed": seed(plan.ids.rootfs),
         "esp_mib": ESP_MIB,
+        "boot_mib": BOOT_MIB,
     }
     for setting, items, separators in (
         ("kernel.cmdline", plan.kernel.cmdline, " \t"),
@@ -50,10 +57,10 @@ def render(plan: Plan, components: RecipeTree) -> RecipeTree:
         for item in items:
             _check(setting, item, separators)
     tree: dict[str, RecipeFile] = {}
-    for name, data in template_files("mkosi").items():
-        if name.endswith(".j2"):
-            tree[name.removesuffix(".j2")] = RecipeFile(data=render_template(f"mkosi/{name}", values))
-        else:
+    for folder in ("mkosi", f"loaders/{arch.loader}"):
+        for template, raw in template_files(folder).items():
+            name = template.removesuffix(".j2")
+            data = raw if name == template else render_template(f"{folder}/{template}", values)
             tree[name] = RecipeFile(data=data, mode=0o755 if PurePosixPath(name).name in EXECUTABLE else 0o644)
     tree |= {f"mkosi.extra/{path}": file for path, file in payload(plan, components).items()}
     return {path: tree[path] for path in sorted(tree)}

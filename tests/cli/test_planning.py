@@ -116,7 +116,7 @@ def test_other_lists(podvm: Command, kind: str) -> None:
 
 def test_list_tees_says_why_not(podvm: Command) -> None:
     reasons = {row["name"]: row["reason"] for row in podvm.json("list", "tees") if not row["supported"]}
-    assert set(reasons) == {"sgx", "se", "cca"}
+    assert set(reasons) == {"sgx"}
     assert "enclave" in reasons["sgx"]
 
 

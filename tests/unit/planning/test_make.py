@@ -52,8 +52,9 @@ def test_every_combination_is_planned_or_refused_with_a_reason() -> None:
         ("debian-13/tdx/aws", "no instance type with TDX", "`debian-13/snp/aws` or `debian-13/tdx/alibaba` would do"),
         ("debian-13/sgx/azure", "an enclave inside a process", "`debian-13/tdx/azure` would do"),
         ("debian-13/sgx/aws", "an enclave inside a process", "`debian-13/snp/aws` would do"),
-        ("debian-13/se/libvirt", "s390x", "`debian-13/snp/libvirt` would do"),
-        ("debian-13/cca/gcp+debug", "aarch64", "`debian-13/snp/gcp+debug` would do"),
+        ("debian-13/se/libvirt", "s390x", "`debian-13/snp/libvirt` or `debian-13/se/libvirt:s390x` would do"),
+        ("fedora-43/cca/libvirt", "aarch64", "`fedora-43/snp/libvirt` or `fedora-43/cca/libvirt:aarch64` would do"),
+        ("debian-13/cca/gcp+debug", "Linux 6.12", "`debian-13/snp/gcp+debug` would do"),
     ],
 )
 def test_what_cannot_work_says_why_and_what_is_near(target: str, reason: str, near: str) -> None:
