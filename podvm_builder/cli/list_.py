@@ -36,7 +36,13 @@ _INSTANCES = {
 _KINDS = {
     "distros": (
         distro_rows,
-        {"name": "NAME", "architectures": "ARCHITECTURES", "builder": "BUILDER", "title": "TITLE"},
+        {
+            "name": "NAME",
+            "architectures": "ARCHITECTURES",
+            "builder": "BUILDER",
+            "title": "TITLE",
+            "package_names": "PACKAGE NAMES CHECKED",
+        },
     ),
     "tees": (tee_rows, {"name": "NAME", "supported": "SUPPORTED", "title": "TITLE", "reason": "REASON"}),
     "clouds": (cloud_rows, {"name": "NAME", "tees": "TEES", "boots": "BOOT PATHS", "title": "TITLE"}),

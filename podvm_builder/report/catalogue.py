@@ -21,6 +21,7 @@ def distro_rows(catalogue: Catalogue) -> list[Row]:
             "builder": distro.builder,
             "release": distro.release,
             "architectures": list(distro.architectures),
+            "package_names": distro.names,
         }
         for distro in catalogue.distros.values()
     ]

@@ -12,8 +12,12 @@ from functools import partial
 from pathlib import Path
 
 from podvm_builder.catalog.load import catalogue
+from podvm_builder.guest.components import selftest
 from podvm_builder.model.axes import Target
+from podvm_builder.model.recipe import recipe_digest
 from podvm_builder.planning.make import make_plan
+from podvm_builder.planning.support import every_target, why_not
+from podvm_builder.recipes.render import render
 from podvm_builder.report.plan import plan_to_json
 
 FOLDER = Path(__file__).parent
@@ -26,9 +30,20 @@ def plan(target: str) -> bytes:
     return (json.dumps(plan_to_json(made), indent=2) + "\n").encode()
 
 
+def recipes() -> bytes:
+    """Return the digest of the recipe of every target that works, with the selftest components."""
+    known = catalogue()
+    lines = []
+    for target in every_target(known):
+        if why_not(target, known) is None:
+            made = make_plan(target, known, components_digest="0" * 64)
+            lines.append(f"{recipe_digest(render(made, selftest()))}  {target} {made.builder}\n")
+    return "".join(lines).encode()
+
+
 GOLDEN: dict[str, Callable[[], bytes]] = {
     f"plans/{Target.parse(target).folder}.json": partial(plan, target) for target in REFERENCE_TARGETS
-}
+} | {"plans/recipes.sha256": recipes}
 
 
 def main() -> None:
