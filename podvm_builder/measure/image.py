@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -26,6 +26,7 @@ from podvm_builder.measure.tdx import MRTD, measure_mrtd
 from podvm_builder.measure.tdx_image import measure_image_rtmrs
 from podvm_builder.measure.tpm import DEFAULT_BANKS, predict_boot
 from podvm_builder.measure.tpm_boot import TpmBoot, on_machine
+from podvm_builder.measure.uncomputed import not_computed
 from podvm_builder.measure.userspace import Userspace, inspect
 from podvm_builder.measure.vmm import find_vmm
 from podvm_builder.model.axes import Target
@@ -144,7 +145,7 @@ def _measure(
             launch = (*launch[0], *registers), launch[1]
             logs |= runtime
         case "se" | "cca" as tee:
-            launch = tuple(_not_computed(tee)), {}
+            launch = not_computed(tee), {}
     rows = (*launch[0], *(row for prediction in predictions for row in prediction.measurements))
     return MeasurementSet(
         target=manifest.target,
@@ -158,19 +159,6 @@ def _measure(
         boots=manifest.platform.boot,
         facts=manifest.trust,
     )
-
-
-_NOT_COMPUTED = {
-    "se": {"se.tag": "sha256", "se.image_phkh": "sha256"},
-    "cca": dict.fromkeys(("cca.rim", "cca.rem0", "cca.rem1", "cca.rem2", "cca.rem3"), "sha256"),
-}
-"""What evidence of TEEs holds that this release computes nothing of, with its algorithm."""
-
-
-def _not_computed(tee: str) -> Iterator[Measurement]:
-    for register, alg in _NOT_COMPUTED[tee].items():
-        reason = f"this release does not compute the measurements of `{tee}`"
-        yield Measurement(register=register, alg=alg, status=Status.NOT_COMPUTED, reason=reason)
 
 
 def identify(evidence: EvidencePlan, rows: Sequence[Measurement]) -> Identification:

@@ -52,7 +52,9 @@ def test_packer_would_notice_another_form(tmp_path: Path) -> None:
     assert packer("fmt", "-check", str(tmp_path)).returncode == 3
 
 
-@pytest.mark.parametrize("target", [target for target in packer_targets() if target.endswith("/libvirt")])
+@pytest.mark.parametrize(
+    "target", [target for target in packer_targets() if target.endswith(("/libvirt", "/openstack"))]
+)
 def test_packer_takes_every_option_and_value_of_the_qemu_template(target: str, tmp_path: Path) -> None:
     write_tree(packer_recipe(target), tmp_path / "r")
     (tmp_path / "r/plugins.pkr.hcl").unlink()
