@@ -46,20 +46,26 @@ def command(program: str, packages: Sequence[str], suite: str | None = None) -> 
     return [str(loader), "--library-path", ":".join(libraries), str(folder / program.lstrip("/"))]
 
 
-def _unpacked(root: Path, packages: tuple[str, ...], suite: str) -> Path:
-    name = hashlib.sha256(" ".join((suite, *packages)).encode()).hexdigest()[:16]
+@cache
+def unpacked(packages: Sequence[str], suite: str, arch: str | None = None) -> Path:
+    """Return the folder that packages are unpacked in, of another architecture where one is named; skip as above."""
+    return _unpacked(tree_root(), tuple(packages), suite, arch)
+
+
+def _unpacked(root: Path, packages: tuple[str, ...], suite: str, arch: str | None = None) -> Path:
+    name = hashlib.sha256(" ".join((suite, *([arch] if arch else []), *packages)).encode()).hexdigest()[:16]
     base = default_cache().with_name("podvm-build-tests")  # no part of the product's cache
     with lock(base / f"{name}.lock", wait=lambda _pid: None):
         if not (base / name).is_dir():
             work = base / f"{name}.new"
             shutil.rmtree(work, ignore_errors=True)
-            _fetch(root, suite, packages, work)
+            _fetch(root, suite, packages, work, arch)
             (work / "x").rename(base / name)
             shutil.rmtree(work)
     return base / name
 
 
-def _fetch(root: Path, suite: str, packages: tuple[str, ...], work: Path) -> None:
+def _fetch(root: Path, suite: str, packages: tuple[str, ...], work: Path, arch: str | None) -> None:
     mirrors = find_mirrors(None, suite=suite)
     if mirrors.archive is None:
         pytest.skip("no Debian archive is known here")
@@ -81,7 +87,8 @@ def _fetch(root: Path, suite: str, packages: tuple[str, ...], work: Path) -> Non
         if done.returncode != 0:
             pytest.skip(f"packages cannot be fetched here: {done.stderr.decode(errors='replace')[-300:]}")
 
-    run("apt-get", "--quiet", "update")
-    run("apt-get", "--quiet", "download", *packages)
+    foreign = ("-o", f"APT::Architecture={arch}", "-o", f"APT::Architectures={arch}") if arch else ()
+    run("apt-get", "--quiet", *foreign, "update")
+    run("apt-get", "--quiet", *foreign, "download", *packages)
     for deb in sorted((work / "deb").glob("*.deb")):
         run("dpkg-deb", "--extract", f"{_INSIDE}/deb/{deb.name}", f"{_INSIDE}/x")
