@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from podvm_builder.catalog.entries import (
-    Cloud,
-    CloudTee,
-    Drivers,
-    Evidence,
-    MetadataService,
-    PackerCloud,
-    When,
-)
+from podvm_builder.catalog.cloud import Cloud, CloudTee, Drivers, Evidence, MetadataService, PackerCloud, When
 from podvm_builder.catalog.rows import Row
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from podvm_builder.catalog.entries import Cloud
+from podvm_builder.catalog.cloud import Cloud
 from podvm_builder.guest.config import BAKED
 from podvm_builder.guest.policies import POLICY_FOLDER, policy_files
 from podvm_builder.model.plan import POLICIES, GuestPlan

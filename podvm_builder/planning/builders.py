@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from podvm_builder.catalog.entries import Catalogue, Evidence
+from podvm_builder.catalog.cloud import Evidence
+from podvm_builder.catalog.entries import Catalogue
 from podvm_builder.errors import InputError
 from podvm_builder.model.axes import Target
 

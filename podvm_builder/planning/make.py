@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from podvm_builder.catalog.entries import Catalogue, Distro, Evidence
+from podvm_builder.catalog.cloud import Evidence
+from podvm_builder.catalog.entries import Catalogue, Distro
 from podvm_builder.catalog.settings import Edit, Fragment, show
 from podvm_builder.errors import InputError, InputErrors, Place
 from podvm_builder.model.axes import Target

@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 import pytest
 
-from podvm_builder.catalog.entries import PackerCloud, PackerDistro
+from podvm_builder.catalog.cloud import PackerCloud
+from podvm_builder.catalog.entries import PackerDistro
 from podvm_builder.catalog.load import catalogue
 from podvm_builder.guest.components import selftest
 from podvm_builder.model.recipe import RecipeTree

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from podvm_builder.catalog.entries import Catalogue, CloudTee
+from podvm_builder.catalog.cloud import CloudTee
+from podvm_builder.catalog.entries import Catalogue
 from podvm_builder.catalog.load import ROOT, catalogue, load
 from podvm_builder.catalog.settings import SETTINGS, Edit
 from podvm_builder.cli.app import run
